@@ -1,0 +1,68 @@
+"""Structured Streaming's promises inside Dagster, in one Python process.
+
+Names are loaded when they are first used: a Dagster code location, a sensor tick and a command
+each pay only for what they need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestration.defs.pipeline import Pipeline as Pipeline
+    from orchestration.defs.pipeline import full_reprocess_asset as full_reprocess_asset
+    from orchestration.defs.pipeline import incremental_asset as incremental_asset
+    from orchestration.defs.pipeline import pipeline as pipeline
+    from orchestration.runtime.query import StreamingQuery as StreamingQuery
+    from orchestration.runtime.triggers import available_now as available_now
+    from orchestration.runtime.triggers import once as once
+    from orchestration.runtime.triggers import processing_time as processing_time
+    from orchestration.sinks.declaration import delta_sink as delta_sink
+    from orchestration.sources.files import files as files
+    from orchestration.streams.builder import Stream as Stream
+    from orchestration.streams.builder import stream as stream
+
+_HOME = {
+    "Pipeline": "orchestration.defs.pipeline",
+    "Stream": "orchestration.streams.builder",
+    "StreamingQuery": "orchestration.runtime.query",
+    "available_now": "orchestration.runtime.triggers",
+    "delta_sink": "orchestration.sinks.declaration",
+    "files": "orchestration.sources.files",
+    "full_reprocess_asset": "orchestration.defs.pipeline",
+    "incremental_asset": "orchestration.defs.pipeline",
+    "once": "orchestration.runtime.triggers",
+    "pipeline": "orchestration.defs.pipeline",
+    "processing_time": "orchestration.runtime.triggers",
+    "stream": "orchestration.streams.builder",
+}
+
+__all__ = [
+    "Pipeline",
+    "Stream",
+    "StreamingQuery",
+    "available_now",
+    "delta_sink",
+    "files",
+    "full_reprocess_asset",
+    "incremental_asset",
+    "once",
+    "pipeline",
+    "processing_time",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
