@@ -1,0 +1,1 @@
+"""Delta tables that batches are committed to, exactly once."""
