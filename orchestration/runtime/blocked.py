@@ -1,0 +1,60 @@
+"""A batch that failed too often: try it again, or set its input aside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestration.errors import BatchBlocked, UnknownQuery
+
+if TYPE_CHECKING:
+    from orchestration.cursors.records import BatchRecord
+    from orchestration.runtime.session import Session
+
+__all__ = ["retry", "skip_to_quarantine"]
+
+
+def retry(session: Session) -> BatchRecord:
+    """Unblock the batch in hand; the next run tries it again, the same range.
+
+    Raises:
+        BatchBlocked: There is no batch to retry; names where the query stands.
+    """
+    return _change(session, skip=False)
+
+
+def skip_to_quarantine(session: Session) -> BatchRecord:
+    """Have the next run set the batch's files aside, in quarantine, and go on after them.
+
+    Nothing of them is read. The quarantine gets one row per file with the failure as reason.
+
+    Raises:
+        BatchBlocked: There is no failed batch to skip.
+    """
+    return _change(session, skip=True)
+
+
+def _change(session: Session, *, skip: bool) -> BatchRecord:
+    name = session.query.name
+    generation = session.store.queries.get(name)
+    if generation is None:
+        raise UnknownQuery(
+            f"query {name!r} has not run yet", remedy=f"'headwater run {name}' runs it"
+        )
+    with session.store.leases.acquire(name, "skip" if skip else "retry") as lease:
+        last = session.store.batches.last(generation)
+        if last is None or last.committed_at is not None or not last.failures:
+            at = f"batch {last.plan.batch_id} is committed" if last else "no batch was planned yet"
+            raise BatchBlocked(
+                f"query {name!r} has no failed batch: {at}",
+                remedy=f"'headwater run {name}' goes on",
+            )
+        if last.seal is not None:
+            raise BatchBlocked(
+                f"batch {last.plan.batch_id} of query {name!r} is sealed: its result is decided",
+                remedy=f"'headwater run {name}' commits it",
+            )
+        if skip:
+            session.store.batches.mark_skip(lease, generation, last.plan.batch_id)
+        else:
+            session.store.batches.unblock(lease, generation, last.plan.batch_id)
+    return last

@@ -1,0 +1,218 @@
+"""A stream with a sink, a trigger and a name: what runs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+
+from orchestration.errors import DeclarationError, OutputModeError, SchemaError
+from orchestration.runtime.crashpoints import Reach, reach_from_environment
+from orchestration.runtime.triggers import Trigger, available_now
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from orchestration.clock import Clock
+    from orchestration.config import Settings
+    from orchestration.cursors.records import Generation, Plan
+    from orchestration.runtime.progress import BatchProgress
+    from orchestration.runtime.runner import RunSummary
+    from orchestration.runtime.session import Session
+    from orchestration.runtime.twin import Reprocessed
+    from orchestration.runtime.verify import Verification
+    from orchestration.sinks.declaration import DeltaSink
+    from orchestration.sources.base import Backlog, Source
+    from orchestration.streams.builder import Stream
+
+__all__ = ["StreamingQuery"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED_ENDINGS = ("__full", "__quarantine", "__late")
+
+
+class StreamingQuery:
+    """A query that can be run, asked and reset, with or without Dagster.
+
+    Args:
+        name: Identifies the query for ever: its offsets, its tables' owner, its asset key.
+            Letters, digits and underscores.
+        stream: What it computes.
+        sink: Where its rows go.
+        trigger: When its batches run, where a run does not say otherwise.
+        settings: Where things live; by default what the environment says when it is used.
+
+    Raises:
+        DeclarationError: The declaration cannot run, and why.
+
+    Example::
+
+        query = StreamingQuery("clicks", stream(files("landing/clicks", schema={...})),
+                               sink=delta_sink("clicks"))
+        for batch in query.run():
+            print(batch.batch_id, batch.num_output_rows)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stream: Stream,
+        *,
+        sink: DeltaSink,
+        trigger: Trigger | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        if not _NAME.fullmatch(name) or name.endswith(_RESERVED_ENDINGS):
+            raise DeclarationError(
+                f"{name!r} is not a query name",
+                remedy="use letters, digits and '_', not starting with a digit and not ending in "
+                + ", ".join(_RESERVED_ENDINGS),
+            )
+        if sink.output_mode == "complete":
+            raise OutputModeError(
+                f"query {name!r}: output mode 'complete' holds the whole result of an "
+                "aggregation, and this query has none",
+                remedy='use delta_sink(..., output_mode="append")',
+            )
+        self.name = name
+        self.stream = stream
+        self.sink = sink
+        self.trigger = trigger or available_now()
+        self._settings = settings
+        if stream.columns is not None:
+            self._check_columns(tuple(stream.columns))
+
+    def __repr__(self) -> str:
+        return f"StreamingQuery({self.name!r}, {self.stream!r}, sink={self.sink.table!r})"
+
+    @property
+    def source(self) -> Source:
+        """The source it reads."""
+        return cast("Source", self.stream.source)
+
+    @property
+    def settings(self) -> Settings:
+        """Where things live."""
+        from orchestration.config import Settings
+
+        return self._settings or Settings.load()
+
+    def open(self, *, clock: Clock | None = None) -> Session:
+        """Everything the query needs at hand; close it after use."""
+        from orchestration.runtime.session import Session
+
+        return Session(self, self.settings, clock)
+
+    def run(
+        self,
+        trigger: Trigger | None = None,
+        *,
+        on_batch: Callable[[BatchProgress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> list[BatchProgress]:
+        """Run micro-batches as the trigger says.
+
+        Args:
+            trigger: Instead of the declared one.
+            on_batch: Called with each finished batch's progress.
+            stop: Set it, from a signal handler or another thread, to end after the batch in hand.
+
+        Returns:
+            Progress of each batch, in order; empty when nothing was new.
+
+        Raises:
+            QueryAlreadyRunning: Another runner of this query is alive.
+            BatchBlocked: A batch failed too often and waits for ``retry`` or ``skip``.
+            HeadwaterError: Anything else; the next run goes on where this one stopped.
+        """
+        return self.execute(trigger, on_batch=on_batch, stop=stop).batches
+
+    def execute(
+        self,
+        trigger: Trigger | None = None,
+        *,
+        on_batch: Callable[[BatchProgress], None] | None = None,
+        on_plan: Callable[[Plan, Backlog], None] | None = None,
+        stop: threading.Event | None = None,
+        clock: Clock | None = None,
+        reach: Reach | None = None,
+    ) -> RunSummary:
+        """Like :meth:`run`, with everything there is to say about the run."""
+        from orchestration.runtime.runner import MicroBatchRunner
+
+        with self.open(clock=clock) as session:
+            runner = MicroBatchRunner(
+                session,
+                reach=reach or reach_from_environment(),
+                on_batch=on_batch,
+                on_plan=on_plan,
+                stop=stop,
+            )
+            return runner.run(trigger or self.trigger)
+
+    def reprocess(self) -> Reprocessed | None:
+        """Recompute everything the query has read so far into its full-reprocess twin."""
+        from orchestration.runtime.twin import reprocess
+
+        with self.open() as session:
+            return reprocess(session)
+
+    def verify(self) -> Verification:
+        """Compare the incremental table with its twin, as of the input the twin has read."""
+        from orchestration.runtime.verify import verify
+
+        with self.open() as session:
+            return verify(session)
+
+    def reset(self) -> Generation:
+        """Start anew: empty the tables, forget the offsets. The next run reads everything."""
+        from orchestration.runtime.reset import reset
+
+        with self.open() as session:
+            return reset(session, "reset")
+
+    def check_output(self, schema: pa.Schema) -> None:
+        """Hold the computed columns against what the sink wants of them.
+
+        Raises:
+            SchemaError: A partition column is missing, or nothing but partitions is left.
+        """
+        self._check_columns(tuple(schema.names))
+        for column in self.sink.partition_by:
+            kind = schema.field(column).type
+            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_floating(kind):
+                raise SchemaError(
+                    f"query {self.name!r}: {column!r} is a {kind}, which makes no directory name",
+                    remedy="partition by a date, a text or an integer",
+                )
+
+    def _check_columns(self, columns: tuple[str, ...]) -> None:
+        missing = [name for name in self.sink.partition_by if name not in columns]
+        if missing:
+            raise SchemaError(
+                f"query {self.name!r}: partition_by names {missing}, and the columns are "
+                f"{list(columns)}",
+                remedy="select the columns you partition by",
+            )
+        if columns and len(columns) == len(self.sink.partition_by):
+            raise SchemaError(
+                f"query {self.name!r}: every column is a partition column, so no file would "
+                "hold a column",
+                remedy="keep at least one column out of partition_by",
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """The declaration as JSON, without secrets."""
+        return {
+            "name": self.name,
+            "stream": self.stream.describe(),
+            "sink": {
+                "table": self.sink.table,
+                "output_mode": self.sink.output_mode,
+                "partition_by": list(self.sink.partition_by),
+                "schema_evolution": self.sink.schema_evolution,
+            },
+            "trigger": str(self.trigger),
+        }

@@ -1,0 +1,103 @@
+"""Progress records from what a batch planned, wrote and took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from orchestration.redaction import redact
+from orchestration.runtime.progress import BatchProgress, SinkProgress, SourceProgress, Stopwatch
+
+if TYPE_CHECKING:
+    from orchestration.cursors.records import JsonDict, Plan
+    from orchestration.runtime.execution import Written
+    from orchestration.runtime.session import Session
+
+__all__ = ["complete", "drafted", "measured"]
+
+
+def drafted(
+    session: Session, plan: Plan, written: Written, watch: Stopwatch, *, skipped: bool
+) -> JsonDict:
+    """The progress record as far as it is decided when the batch is sealed."""
+    seconds = max(watch.laps.get("read_and_compute", 0.0), 0.001) / 1000
+    total = max(watch.total, 0.001) / 1000
+    sources = tuple(
+        SourceProgress(
+            name=part.source,
+            description=redact(session.source.description),
+            start_offset=part.start,
+            end_offset=part.end,
+            latest_offset=part.latest,
+            num_input_rows=written.rows_read,
+            input_rows_per_second=round(written.rows_read / total, 3),
+            processed_rows_per_second=round(written.rows_read / seconds, 3),
+            files=len(part.files),
+            bytes=written.bytes_read,
+            files_outstanding=_outstanding(part.latest, part.end),
+            bytes_outstanding=int(part.latest.get("bytes_outstanding", 0)),
+        )
+        for part in plan.slices
+    )
+    return BatchProgress(
+        id=session.generation.app_id,
+        run_id=plan.run_id,
+        name=plan.query_id,
+        batch_id=plan.batch_id,
+        timestamp=plan.timestamp.isoformat(),
+        num_input_rows=written.rows_read,
+        quarantined_rows=written.rows_quarantined,
+        batch_duration_ms=watch.total,
+        duration_ms=dict(watch.laps),
+        event_time={},
+        state_operators=(),
+        sources=sources,
+        sink=SinkProgress(
+            description=redact(session.sink_table.uri),
+            num_output_rows=sum(item.rows for item in written.sink),
+            files=len(written.sink),
+            bytes=sum(item.size for item in written.sink),
+            version=None,
+        ),
+        skipped=skipped,
+        details=dict(written.details),
+    ).to_json()
+
+
+def complete(
+    draft: BatchProgress,
+    version: int | None,
+    versions: dict[str, int],
+    watch: Stopwatch,
+    *,
+    replayed: bool,
+) -> BatchProgress:
+    """The record with what committing it added.
+
+    Args:
+        draft: As it was sealed.
+        version: The sink's version that holds everything up to this batch.
+        versions: Versions this batch made, by role.
+        watch: Time spent; a batch whose seal another run left counts what that run spent too.
+        replayed: Whether a crash had left it.
+    """
+    laps = {**draft.duration_ms, **watch.laps}
+    details: dict[str, Any] = {**draft.details, "versions": versions}
+    return replace(
+        draft,
+        sink=replace(draft.sink, version=version),
+        replayed=replayed,
+        details=details,
+        batch_duration_ms=round(sum(laps.values()), 3),
+        duration_ms=laps,
+    )
+
+
+def measured(progress: BatchProgress, watch: Stopwatch) -> BatchProgress:
+    """The record with the time of this run's phases."""
+    laps = {**progress.duration_ms, **watch.laps}
+    return replace(progress, batch_duration_ms=round(sum(laps.values()), 3), duration_ms=laps)
+
+
+def _outstanding(latest: dict[str, Any], end: dict[str, Any]) -> int:
+    return max(0, int(latest.get("files", 0)) - int(end.get("files", 0)))

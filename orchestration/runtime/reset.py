@@ -1,0 +1,114 @@
+"""A new life from nothing: tables emptied, offsets and ledger forgotten, in that order of safety.
+
+1. The cursor store gets a new generation with the status ``resetting``.
+2. Each table is emptied in one commit that also records ``txn(old generation, 2**62)``: from
+   there no runner of the old generation, however late it wakes, can commit a batch.
+3. The tables name their new owner, and the generation becomes ``active``.
+
+A crash in between leaves the status ``resetting``; the next run or reset goes on at 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestration.errors import SinkOwned
+from orchestration.redaction import redact
+from orchestration.sinks.commit import BATCH_NEVER, overwrite
+from orchestration.streams.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from orchestration.cursors.leases import Lease
+    from orchestration.cursors.records import Generation
+    from orchestration.runtime.session import Session
+    from orchestration.sinks.table import SinkTable
+
+__all__ = ["finish_reset", "reset"]
+
+
+def reset(session: Session, run_id: str) -> Generation:
+    """Start a query anew: the next run reprocesses everything from the beginning.
+
+    Args:
+        session: The opened query.
+        run_id: Named as the lease's holder.
+
+    Returns:
+        The new generation.
+
+    Raises:
+        QueryAlreadyRunning: It runs now.
+        SinkOwned: A table belongs to somebody else; nothing was changed.
+    """
+    with session.store.leases.acquire(session.query.name, run_id) as lease:
+        generation = session.store.queries.get(session.query.name)
+        # An inferred schema is inferred again: that is what starting anew means.
+        known = session.bind(None)
+        print_ = (
+            fingerprint(
+                session.stream,
+                session.output_schema,
+                session.query.sink.output_mode,
+                session.query.sink.partition_by,
+            )
+            if known
+            else {}
+        )
+        if not known and generation is not None:
+            session.bind(generation.input_schema)
+        if session.bound:
+            _check_tables(session)
+        if generation is None:
+            session.store.queries.register(session.query.name, print_)
+        generation = session.store.queries.begin_reset(lease, print_)
+        session.attach(generation)
+        # A store lost from here on is rebuilt as this generation, not as the one that is closed.
+        session.log.write_generation()
+        return finish_reset(session, lease, generation)
+
+
+def finish_reset(session: Session, lease: Lease, generation: Generation) -> Generation:
+    """Carry a reset from ``resetting`` to ``active``; safe to repeat."""
+    previous = session.store.queries.previous(generation)
+    if session.bound:
+        for table in (session.sink_table, session.quarantine_table):
+            _empty(table, lease, generation, previous)
+    generation = session.store.queries.finish_reset(lease, generation)
+    session.attach(generation)
+    session.log.write_generation()
+    return generation
+
+
+def _check_tables(session: Session) -> None:
+    for table in (session.sink_table, session.quarantine_table):
+        handle = table.open()
+        if handle is None:
+            continue
+        owner = handle.metadata().configuration.get("headwater.query")
+        if owner != session.query.name:
+            raise SinkOwned(
+                f"{redact(table.uri)} belongs to {owner or 'somebody who is not Headwater'}; a "
+                "reset would delete rows that are not this query's",
+                remedy="give the query a table of its own",
+            )
+
+
+def _empty(
+    table: SinkTable, lease: Lease, generation: Generation, previous: Generation | None
+) -> None:
+    handle = table.open()
+    if handle is None:
+        return
+    closed = {previous.app_id} if previous else set()
+    # A lost cursor store knows nothing of the generation that filled the table; the table does.
+    held = handle.metadata().configuration.get("headwater.generation")
+    if held and held != generation.app_id:
+        closed.add(held)
+    overwrite(
+        table,
+        (),
+        transactions=dict.fromkeys(sorted(closed), BATCH_NEVER),
+        details={"reset_to": generation.app_id, "query": generation.query_id},
+        still_ours=lease.check,
+    )
+    table.take_over()
