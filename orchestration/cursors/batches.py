@@ -213,6 +213,8 @@ class Batches(Failures):
                         attempt=seal.attempt,
                         sealed_at=to_us(sealed_at),
                         seal=store(seal.to_json()),
+                        # Or the twin would read what a person had set aside.
+                        skip=bool(seal.progress.get("skipped")),
                     )
                 )
             if committed:

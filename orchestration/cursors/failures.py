@@ -66,16 +66,20 @@ class Failures(History):
         self._set(lease, generation, batch_id, skip=False)
 
     def mark_skip(self, lease: Lease, generation: Generation, batch_id: int) -> None:
-        """Let a failed batch run with all of its input to quarantine (``headwater skip``)."""
+        """Let a planned batch run with all of its input to quarantine (``headwater skip``).
+
+        Also one without a counted failure: it may fail in passing ways for ever, or kill its
+        process.
+        """
         self._set(lease, generation, batch_id, skip=True)
 
     def _set(self, lease: Lease, generation: Generation, batch_id: int, *, skip: bool) -> None:
         with fenced(self._database, lease) as connection:
             key = writable_generation_id(connection, lease, generation.number)
             row = require_batch(connection, lease, key, batch_id)
-            if skip and (row.attempt is not None or not row.failures):
+            if skip and row.attempt is not None:
                 raise CursorStoreError(
-                    f"Batch {batch_id} of {lease.query_id!r} did not fail, so it is not skipped",
+                    f"Batch {batch_id} of {lease.query_id!r} is sealed, so it is not skipped",
                     remedy="Run the query; it finishes the batch.",
                 )
             connection.execute(

@@ -147,6 +147,14 @@ class History:
             row = connection.execute(query).one()
         return {"runs": int(row.runs), **_totals(row)}
 
+    def rows_through(self, generation: Generation, batch_id: int) -> int:
+        """Rows written to the sink by the committed batches up to and with ``batch_id``."""
+        query = select(func.coalesce(func.sum(table.c.rows_out), 0)).where(
+            _is_of(generation), table.c.committed_at.is_not(None), table.c.batch_id <= batch_id
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def runs(self, generation: Generation, limit: int | None = None) -> list[RunTotals]:
         """Sums per run over its committed batches, the newest run first."""
         query = (

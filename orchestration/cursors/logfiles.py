@@ -19,12 +19,13 @@ from orchestration.errors import CursorStoreBehindSink, CursorStoreError, Cursor
 from orchestration.objects import Place, PlaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["BatchLog", "LogEntry"]
 
 _VERSION = "v1"
 _GENERATION = "generation.json"
+_LISTING = "listing.json"
 _LOG_FILE = re.compile(r"(?P<batch>\d{20})\.(?P<kind>plan|seal)\.json$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -56,6 +57,7 @@ class BatchLog:
         <state>/<query>/                                  the place
             <number>-<token>/
                 generation.json                           replaced when the generation changes
+            listing.json                              by source: files it left out for good
                 log/00000000000000000000.plan.json        written once, never changed
                 log/00000000000000000000.seal.json        replaced where an upsert was rebuilt
 
@@ -106,6 +108,21 @@ class BatchLog:
             if self._place.get(name) != data:  # runs that change nothing write nothing
                 self._place.put(name, data)
 
+    def write_listing(self, source: str, listing: Mapping[str, Any]) -> None:
+        """Write what of a source's listing must outlive the database."""
+        known = self.read_listings()
+        if known.get(source) != listing:
+            with _faults(self._place):
+                self._place.put(
+                    f"{self.directory}/{_LISTING}", _encode({**known, source: dict(listing)})
+                )
+
+    def read_listings(self) -> dict[str, dict[str, Any]]:
+        """What :meth:`write_listing` wrote, by source."""
+        name = f"{self.directory}/{_LISTING}"
+        with _faults(self._place):
+            return _decode(name, self._place.get(name) or b"") or {}
+
     def write_plan(self, plan: Plan) -> None:
         """Write a plan's file; nothing when it is there already.
 
@@ -144,6 +161,11 @@ class BatchLog:
         """
         with _faults(self._place):
             return self._place.exists(self._plan_name(batch_id))
+
+    def has_seal(self, batch_id: int) -> bool:
+        """Whether there is a seal's file; what :meth:`has_plan` says holds for it too."""
+        with _faults(self._place):
+            return self._place.exists(self._seal_name(batch_id))
 
     def batch_ids(self) -> list[int]:
         """The batches that have any file, in order."""

@@ -28,7 +28,7 @@ def skip_to_quarantine(session: Session) -> BatchRecord:
     Nothing of them is read. The quarantine gets one row per file with the failure as reason.
 
     Raises:
-        BatchBlocked: There is no failed batch to skip.
+        BatchBlocked: There is no unfinished batch to skip.
     """
     return _change(session, skip=True)
 
@@ -42,7 +42,9 @@ def _change(session: Session, *, skip: bool) -> BatchRecord:
         )
     with session.store.leases.acquire(name, "skip" if skip else "retry") as lease:
         last = session.store.batches.last(generation)
-        if last is None or last.committed_at is not None or not last.failures:
+        # Failures that may pass, and batches that kill their process, are not counted: whatever
+        # is planned and not decided may be retried or skipped.
+        if last is None or last.committed_at is not None:
             at = f"batch {last.plan.batch_id} is committed" if last else "no batch was planned yet"
             raise BatchBlocked(
                 f"query {name!r} has no failed batch: {at}",

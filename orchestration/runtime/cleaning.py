@@ -16,12 +16,14 @@ def clean_orphans(session: Session, lease: Lease, batch_id: int, seal: Seal) -> 
     """Delete what earlier attempts of a batch left behind, now that one attempt is sealed.
 
     Only files that carry this batch's number and another attempt's name are touched, and only
-    under the lease: a file of the sealed attempt, of another batch or of anybody else stays.
+    under the lease: a file of the sealed attempt, of another batch, of a generation before a
+    reset (older versions of the table are made of them) or of anybody else stays.
 
     Returns:
         How many were deleted.
     """
-    mark = f"part-{batch_id:010d}-"
+    batch = f"part-{batch_id:010d}-"
+    mark = f"{batch}{session.generation.token}-"
     deleted = 0
     for role, table in (("sink", session.sink_table), ("quarantine", session.quarantine_table)):
         changes = seal.tables.get(role)
@@ -30,7 +32,7 @@ def clean_orphans(session: Session, lease: Lease, batch_id: int, seal: Seal) -> 
             item.path
             for item in table.place.list()
             if item.path.rpartition("/")[2].startswith(mark)
-            and f"{mark}{seal.attempt}" not in item.path
+            and f"{batch}{seal.attempt}" not in item.path
             and item.path not in kept
         ]
         if orphans:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -34,7 +36,8 @@ class Quarantined:
 
     Attributes:
         total: All records.
-        reasons: Reason to count, the most frequent first.
+        reasons: Kind of reason to count, the most frequent first: what differs from record to
+            record, such as the value itself, is left out.
         newest: Some of the records, of the newest batches first.
         uri: The table.
     """
@@ -112,11 +115,16 @@ def quarantined(session: Session, limit: int) -> Quarantined:
         with _local(table, item, session.settings.spool_dir) as path:
             total += item.rows
             for counted in pc.value_counts(pq.read_table(path, columns=["reason"])["reason"]):
-                reasons[str(counted["values"])] += counted["counts"].as_py()
+                reasons[_kind(str(counted["values"]))] += counted["counts"].as_py()
             if len(newest) < limit:
                 rows = _read(path, item.partition_values, QUARANTINE_SCHEMA)
                 newest += rows.slice(0, limit - len(newest)).to_pylist()
     return Quarantined(total, dict(reasons.most_common()), tuple(newest), table.uri)
+
+
+def _kind(reason: str) -> str:
+    reason = re.sub(r",? (?:at )+character \d+$", "", reason)
+    return re.sub(r": .+ is not (?=an? )", ": … is not ", reason, count=1, flags=re.DOTALL)
 
 
 def _rows_of(
@@ -153,11 +161,9 @@ def _read(path: str, values: Mapping[str, str | None], schema: pa.Schema) -> pa.
 def _constant(value: str | None, kind: Any, number: int) -> Any:
     if value is None:
         return pa.nulls(number, kind)
-    text = pa.array([value], pa.string())
-    if pa.types.is_timestamp(kind) and kind.tz:
-        # Delta writes it without a zone, and means UTC.
-        naive: Any = pc.cast(pc.utf8_rtrim(text, "Z"), pa.timestamp("us"))
-        one = pc.assume_timezone(naive, "UTC").cast(kind)
-    else:
-        one = pc.cast(text, kind)
-    return pa.repeat(one[0], number)
+    if pa.types.is_timestamp(kind):
+        moment = datetime.fromisoformat(value)
+        # Delta writes no zone where it means UTC.
+        one = moment.replace(tzinfo=moment.tzinfo or UTC) if kind.tz else moment
+        return pa.repeat(pa.scalar(one, kind), number)
+    return pa.repeat(pc.cast(pa.scalar(value, pa.string()), kind), number)

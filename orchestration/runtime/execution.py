@@ -13,6 +13,7 @@ from orchestration.errors import SinkUnavailable
 from orchestration.objects import PlaceError
 from orchestration.redaction import redact
 from orchestration.runtime.set_aside import write_set_aside
+from orchestration.sinks.actions import check_data_file
 from orchestration.sinks.durability import sync_files
 from orchestration.sources.base import FileFormat, FilesInput, InputFile, TableInput
 
@@ -153,7 +154,14 @@ def _directories(session: Session, prefix: str) -> Iterator[tuple[Path, Path]]:
 
 
 def keep(table: SinkTable, directory: Path, files: Sequence[DataFile]) -> None:
-    """Flush or upload written files, so that a seal never names one that can be lost."""
+    """Flush or upload written files, so that a seal never names one that can be lost.
+
+    Raises:
+        SinkError: A file does not fit the table. Found after the seal, it would block for ever.
+        SinkUnavailable: The table's place cannot be written to.
+    """
+    for item in files:
+        check_data_file(item, table.schema, table.partition_by)
     if not files:
         return
     if table.place.is_local:

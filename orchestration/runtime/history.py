@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import FileEntry, Generation, Slice
     from orchestration.cursors.store import CursorStore
 
-__all__ = ["StoredHistory"]
+__all__ = ["NewHistory", "StoredHistory"]
 
 
 class StoredHistory:
@@ -65,3 +65,19 @@ class StoredHistory:
     def remember(self, listing: dict[str, Any]) -> None:
         """Follow a listing that was just kept."""
         self._listing = listing
+
+
+class NewHistory:
+    """A source's past at the start of a generation: nothing is planned yet.
+
+    Args:
+        listing: What outlives a reset.
+    """
+
+    def __init__(self, listing: dict[str, Any]) -> None:
+        self.offset: dict[str, Any] = {}
+        self.listing = listing
+
+    def seen(self) -> Mapping[str, FileEntry]:
+        """No file."""
+        return {}

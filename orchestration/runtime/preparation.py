@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration.errors import CursorStoreBehindSink, IncompatibleQuery
 from orchestration.runtime.history import StoredHistory
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import Generation
     from orchestration.runtime.session import Session
     from orchestration.sinks.table import SinkTable
+    from orchestration.sources.base import Backlog, SourceHistory
 
-__all__ = ["INFER_SAMPLE", "prepare"]
+__all__ = ["INFER_SAMPLE", "infer_schema", "prepare", "remember_listing"]
 
 #: Files and bytes looked at to infer a schema: enough to see optional fields, quick to read.
 INFER_SAMPLE = Limits(max_files=20, max_bytes=64 * 1024 * 1024)
@@ -41,7 +42,16 @@ def prepare(session: Session, lease: Lease) -> bool:
     generation = session.store.queries.get(session.query.name)
     inferred = None
     if not session.bind(generation.input_schema if generation else None):
-        inferred = _infer(session, generation)
+        if generation is None:
+            _check_unknown(session)
+            # Registered before the schema is known: what the source remembers of its first look
+            # has to be kept, or the next look would be the first again.
+            generation = session.store.queries.register(session.query.name, {})
+        session.attach(generation)
+        history = StoredHistory(session.store, generation, session.source.name)
+        inferred, backlog = infer_schema(session, history)
+        if backlog.must_record:
+            remember_listing(session, lease, backlog.listing)
         if inferred is None or not session.bind(inferred):
             return False
     print_ = fingerprint(
@@ -82,22 +92,35 @@ def _check_unknown(session: Session) -> None:
             table.check_identity(handle, None)
 
 
-def _infer(session: Session, generation: Generation | None) -> dict[str, str] | None:
-    history = StoredHistory(session.store, generation, session.source.name)
+def infer_schema(session: Session, history: SourceHistory) -> tuple[dict[str, str] | None, Backlog]:
+    """Columns and types of a sample of what the source has, and what that is.
+
+    Args:
+        session: The opened query.
+        history: What the source is told of the past.
+
+    Returns:
+        ``None`` for the schema where there is nothing to infer it from.
+    """
     backlog = session.source.poll(history, clock=session.clock, settings=session.settings)
     if backlog.empty:
-        return None
+        return None, backlog
     part, _ = session.source.take(backlog, INFER_SAMPLE, settings=session.settings)
     sample = session.source.open(part, schema=None, settings=session.settings)
     if isinstance(sample, TableInput):
-        return schema_to_json(sample.table.schema)
-    return schema_to_json(
-        session.engine.infer(
-            sample,
-            max_files=INFER_SAMPLE.max_files or 1,
-            max_bytes=INFER_SAMPLE.max_bytes or 1,
-        )
+        return schema_to_json(sample.table.schema), backlog
+    found = session.engine.infer(
+        sample, max_files=INFER_SAMPLE.max_files or 1, max_bytes=INFER_SAMPLE.max_bytes or 1
     )
+    return schema_to_json(found), backlog
+
+
+def remember_listing(session: Session, lease: Lease, listing: dict[str, Any]) -> None:
+    """Keep what the source wants remembered of its listing, without a batch."""
+    lasting = session.source.lasting(listing)
+    if lasting:
+        session.log.write_listing(session.source.name, lasting)
+    session.store.ledger.save_listing(lease, session.generation, session.source.name, listing)
 
 
 def _follow(
@@ -109,7 +132,7 @@ def _follow(
 ) -> Generation:
     """Accept what may change between runs, refuse what may not (semantics §7)."""
     refused, accepted = compare(
-        generation.fingerprint,
+        generation.fingerprint or now,  # none yet: it waited for a schema to be inferred
         now,
         add_columns=session.query.sink.schema_evolution == "add_columns",
     )
@@ -120,7 +143,7 @@ def _follow(
             remedy=f"change it back; or 'headwater reset {name}' to reprocess everything with the "
             "new declaration; or give it a new name",
         )
-    if accepted or (inferred and generation.input_schema is None):
+    if accepted or not generation.fingerprint or (inferred and generation.input_schema is None):
         return session.store.queries.update(
             lease, generation, fingerprint=dict(now), input_schema=inferred
         )
@@ -129,7 +152,7 @@ def _follow(
 
 def _check_behind(session: Session, generation: Generation) -> None:
     """Notice a cursor store restored from an older copy before it plans a batch again."""
-    last = session.store.batches.last(generation)
+    last = session.store.batches.last(generation, with_files=False)
     newest = last.plan.batch_id if last else -1
     for table in (session.sink_table, session.quarantine_table):
         held = _held(table, generation)
@@ -142,6 +165,16 @@ def _check_behind(session: Session, generation: Generation) -> None:
             f"holds a plan of batch {newest + 1}: this store is an older copy",
             remedy="nothing was written. Bring back the newer cursor store, or run 'headwater "
             f"cursors rebuild {name}', which reads the missing batches from the state directory",
+        )
+    if last is not None and last.seal is None and session.log.has_seal(newest):
+        # The database is written first. Run again, the batch would get another seal, which no
+        # table that holds it already would accept.
+        name = session.query.name
+        raise CursorStoreBehindSink(
+            f"batch {newest} of query {name!r} is unfinished in the cursor store, but the state "
+            "directory holds its result: this store is an older copy",
+            remedy="nothing was written. Bring back the newer cursor store, or run 'headwater "
+            f"cursors rebuild {name}', which reads the result from the state directory",
         )
 
 

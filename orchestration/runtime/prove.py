@@ -120,6 +120,7 @@ def prove(
     query: StreamingQuery,
     command: Sequence[str],
     *,
+    points: Sequence[str] = CRASH_POINTS,
     kills: int = 5,
     seed: int | None = None,
     max_bytes: int = 256 * 1024 * 1024,
@@ -134,7 +135,8 @@ def prove(
         query: A query over files. Its own home is not touched.
         command: Starts the same query in another process, see :class:`Victim`; ``--input``,
             ``--max-files`` and ``--home`` are appended.
-        kills: Kills at random moments, besides those at the named crash points.
+        points: Crash points to kill it at.
+        kills: Kills at random moments, besides those.
         seed: Of these moments; random by default, and part of the result.
         max_bytes: How much input is copied at most.
         workers: Processes at once.
@@ -165,7 +167,7 @@ def prove(
             proof = _draft(plain, copied, done, seed)
             if on_start:
                 on_start(proof)
-            cases = _cases(root, kills, seed, done)
+            cases = _cases(root, points, kills, seed, done)
             found: dict[str, Kill] = {}
             for case, fate in _suffer(victim, cases, workers):
                 kill = _judge(case, fate, plain, lambda home: _tables(query, copied, home))
@@ -197,10 +199,10 @@ def _draft(plain: _Tables, copied: InputCopy, done: Finished, seed: int) -> Proo
     )
 
 
-def _cases(root: Path, kills: int, seed: int, done: Finished) -> list[_Case]:
+def _cases(root: Path, points: Sequence[str], kills: int, seed: int, done: Finished) -> list[_Case]:
     """Every crash point in the second batch where there is one, then the random moments."""
     nth = 2 if done.batches > 1 else 1
-    cases = [_Case(point, root / f"at-{point}", nth) for point in CRASH_POINTS]
+    cases = [_Case(point, root / f"at-{point}", nth) for point in points]
     chance = random.Random(seed)  # noqa: S311 - moments, not secrets
     for number in range(kills):
         seconds = round(chance.uniform(0.0, done.seconds), 3)

@@ -12,6 +12,7 @@ from orchestration.redaction import redact
 
 if TYPE_CHECKING:
     from orchestration.runtime.session import Session
+    from orchestration.sinks.table import SinkTable
 
 __all__ = ["rebuild"]
 
@@ -29,25 +30,27 @@ def rebuild(session: Session, run_id: str = "rebuild") -> RebuildReport:
     name = session.query.name
     place = Place.open(session.settings.state_uri(name))
     with session.store.leases.acquire(name, run_id) as lease:
+        owner = _owner_of(session.sink_table).get("headwater.generation")
         try:
-            report = rebuild_records(session.store, place, lease, app_id=_owner(session))
+            report = rebuild_records(session.store, place, lease, app_id=owner)
         except UnknownQuery as error:
             raise CursorStoreLost(
                 f"the state directory {redact(place.uri)} holds no plan of query {name!r}",
                 remedy=f"point HEADWATER_STATE at the right one, or 'headwater reset {name}'",
             ) from error
         session.attach(report.generation)
-        if session.bind(report.generation.input_schema):
-            for table in (session.sink_table, session.quarantine_table, session.twin_table):
+        session.bind(report.generation.input_schema)
+        for table in (session.sink_table, session.quarantine_table):
+            if _owner_of(table).get("headwater.query") == name:
                 table.take_over()
+        source = session.source.name
+        listing = session.log.read_listings().get(source)
+        if listing and not session.store.ledger.listing(report.generation, source):
+            session.store.ledger.save_listing(lease, report.generation, source, listing)
     return report
 
 
-def _owner(session: Session) -> str | None:
-    """The generation that the sink says filled it."""
-    if not session.bind(None):
-        return None
-    handle = session.sink_table.open()
-    if handle is None:
-        return None
-    return handle.metadata().configuration.get("headwater.generation")
+def _owner_of(table: SinkTable) -> dict[str, str]:
+    """What the table says of who filled it; ``{}`` where no table is."""
+    handle = table.open()
+    return {} if handle is None else handle.metadata().configuration

@@ -10,10 +10,12 @@ A crash in between leaves the status ``resetting``; the next run or reset goes o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration.errors import SinkOwned
 from orchestration.redaction import redact
+from orchestration.runtime.history import NewHistory
+from orchestration.runtime.preparation import infer_schema, remember_listing
 from orchestration.sinks.commit import BATCH_NEVER, overwrite
 from orchestration.streams.fingerprint import fingerprint
 
@@ -42,8 +44,12 @@ def reset(session: Session, run_id: str) -> Generation:
     """
     with session.store.leases.acquire(session.query.name, run_id) as lease:
         generation = session.store.queries.get(session.query.name)
+        _check_tables(session)
         # An inferred schema is inferred again: that is what starting anew means.
-        known = session.bind(None)
+        inferred = None
+        if not session.bind(None):
+            inferred, _ = infer_schema(session, NewHistory(_lasting(session, generation)))
+            session.bind(inferred)
         print_ = (
             fingerprint(
                 session.stream,
@@ -51,16 +57,12 @@ def reset(session: Session, run_id: str) -> Generation:
                 session.query.sink.output_mode,
                 session.query.sink.partition_by,
             )
-            if known
+            if session.bound
             else {}
         )
-        if not known and generation is not None:
-            session.bind(generation.input_schema)
-        if session.bound:
-            _check_tables(session)
         if generation is None:
             session.store.queries.register(session.query.name, print_)
-        generation = session.store.queries.begin_reset(lease, print_)
+        generation = session.store.queries.begin_reset(lease, print_, input_schema=inferred)
         session.attach(generation)
         # A store lost from here on is rebuilt as this generation, not as the one that is closed.
         session.log.write_generation()
@@ -70,13 +72,23 @@ def reset(session: Session, run_id: str) -> Generation:
 def finish_reset(session: Session, lease: Lease, generation: Generation) -> Generation:
     """Carry a reset from ``resetting`` to ``active``; safe to repeat."""
     previous = session.store.queries.previous(generation)
-    if session.bound:
-        for table in (session.sink_table, session.quarantine_table):
-            _empty(table, lease, generation, previous)
+    for table in (session.sink_table, session.quarantine_table):
+        _empty(table, lease, generation, previous)
+    lasting = _lasting(session, previous)
+    if lasting:
+        remember_listing(session, lease, lasting)
     generation = session.store.queries.finish_reset(lease, generation)
     session.attach(generation)
     session.log.write_generation()
     return generation
+
+
+def _lasting(session: Session, generation: Generation | None) -> dict[str, Any]:
+    """What the source keeps over a reset: else files of before would stand for new ones."""
+    if generation is None:
+        return {}
+    listing = session.store.ledger.listing(generation, session.source.name)
+    return session.source.lasting(listing)
 
 
 def _check_tables(session: Session) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestration.cursors.records import BatchRecord, Plan, Seal, Slice, TableChanges
-from orchestration.errors import BatchBlocked, LeaseLost, Transient
+from orchestration.errors import BatchBlocked, HeadwaterError, LeaseLost, Transient
 from orchestration.redaction import redact
 from orchestration.runtime.cleaning import clean_orphans
 from orchestration.runtime.execution import Written, run_batch, skip_batch
 from orchestration.runtime.history import StoredHistory
-from orchestration.runtime.preparation import prepare
+from orchestration.runtime.preparation import prepare, remember_listing
 from orchestration.runtime.progress import BatchProgress, Stopwatch
 from orchestration.runtime.reporting import complete, drafted, measured
 from orchestration.sinks.commit import BatchCommit, commit_batch
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["MicroBatchRunner", "RunSummary"]
 
 _EVERYTHING = Limits()
+_TRIES = 15  # with the pauses between them a quarter of an hour at least
+_LONGEST_PAUSE_SECONDS = 120.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -97,6 +101,8 @@ class MicroBatchRunner:
         self._run_id = str(uuid.uuid4())
         self._summary = RunSummary(self._run_id)
         self._rest: Backlog | None = None
+        # Since the last thing that worked; None before the first.
+        self._failed_tries: int | None = None
 
     def run(self, trigger: Trigger) -> RunSummary:
         """Recover, then run batches as the trigger says.
@@ -113,28 +119,54 @@ class MicroBatchRunner:
             if not prepare(session, lease):
                 self._summary.waiting = "no file to infer the schema from yet"
                 return self._summary
-            # 1. Recover
-            replayed = self._recover(lease)
-            # 9. Next, as the trigger says
-            history = StoredHistory(self._store, session.generation, session.source.name)
-            for watch, part in self._slices(lease, trigger, history, replayed=replayed):
-                self._one_batch(lease, history, watch, part)
+            while True:
+                try:
+                    # 1. Recover
+                    replayed = self._recover(lease)
+                    # 9. Next, as the trigger says
+                    history = StoredHistory(self._store, session.generation, session.source.name)
+                    for watch, part in self._slices(lease, trigger, history, replayed=replayed):
+                        self._one_batch(lease, history, watch, part)
+                    break
+                except HeadwaterError as error:
+                    self._outlast(error, trigger)
             self._summary.seen_files = self._store.ledger.count(
                 session.generation, session.source.name
             )
             self._summary.backlog = self._rest
         return self._summary
 
+    def _outlast(self, error: HeadwaterError, trigger: Trigger) -> None:
+        """Wait where a query that stays up may go on after ``error``; else raise it.
+
+        What fails from the start is a mistake in the set-up and has to show at once; what
+        worked before and keeps failing is given up in the end.
+        """
+        tries = self._failed_tries
+        if trigger.interval is None or not isinstance(error, Transient):
+            raise error
+        if tries is None or tries >= _TRIES or self._stop.is_set():
+            raise error
+        self._failed_tries = tries + 1
+        pause = max(trigger.interval.total_seconds(), min(2.0**tries, _LONGEST_PAUSE_SECONDS))
+        _log.warning(
+            "query %r goes on in %g s after a failure that may pass: %s",
+            self._session.query.name,
+            pause,
+            redact(str(error)),
+        )
+        self._session.clock.wait(self._stop, pause)
+
     # -- 1 ----------------------------------------------------------------------------------------
 
     def _recover(self, lease: Lease) -> bool:
         """Finish what an earlier run left; true when that was a whole batch."""
-        record = self._store.batches.last(self._session.generation, with_files=True)
-        if record is None:
+        last = self._store.batches.last(self._session.generation, with_files=False)
+        if last is None or last.acked_at is not None:
             return False
+        record = self._store.batches.get(self._session.generation, last.plan.batch_id) or last
         if record.committed_at is not None:
-            if record.acked_at is None:
-                self._acknowledge(lease, record.plan)
+            self._acknowledge(lease, record.plan)
             return False
         watch = Stopwatch(self._session.clock)
         self._session.log.write_plan(record.plan)  # the crash may have come before its file
@@ -163,10 +195,10 @@ class MicroBatchRunner:
             backlog = source.poll(history, clock=clock, settings=self._session.settings)
             self._summary.notes = backlog.notes
             watch.lap("latest_offset")
+            if backlog.empty:
+                self._failed_tries = 0
             if backlog.empty and backlog.listing != history.listing:
-                self._store.ledger.save_listing(
-                    lease, self._session.generation, source.name, backlog.listing
-                )
+                remember_listing(self._session, lease, backlog.listing)
                 history.remember(backlog.listing)
             while not backlog.empty and not self._stop.is_set():
                 part, backlog = source.take(backlog, limits, settings=self._session.settings)
@@ -221,7 +253,8 @@ class MicroBatchRunner:
         session = self._session
         lease.check()
         # 4. Run
-        attempt = f"{lease.token}-{uuid.uuid4().hex[:12]}"
+        # The generation first: file names must not look like those of one before a reset.
+        attempt = f"{session.generation.token}-{lease.token}-{uuid.uuid4().hex[:12]}"
         prefix = f"part-{plan.batch_id:010d}-{attempt}"
         written = self._write(lease, plan, prefix, skip)
         watch.lap("read_and_compute")
@@ -248,7 +281,8 @@ class MicroBatchRunner:
     def _write(self, lease: Lease, plan: Plan, prefix: str, skip: BatchRecord | None) -> Written:
         session = self._session
         if skip is not None and skip.skip:
-            reason = f"batch {plan.batch_id} was skipped by hand; it had failed: {skip.last_error}"
+            failure = f"; it had failed: {skip.last_error}" if skip.last_error else ""
+            reason = f"batch {plan.batch_id} was skipped by hand{failure}"
             return skip_batch(session, plan, prefix, reason)
         try:
             return run_batch(session, plan, prefix, self._reach)
@@ -293,6 +327,7 @@ class MicroBatchRunner:
         self._reach("after_ack")
         done = measured(progress, watch)
         self._summary.batches.append(done)
+        self._failed_tries = 0
         self._on_batch(done)
 
     def _commit(self, lease: Lease, plan: Plan, seal: Seal, role: str) -> int:
@@ -325,7 +360,7 @@ class MicroBatchRunner:
         """The sink's version as of the batch before, for a batch that adds nothing to it."""
         if batch_id == 0:
             return None
-        before = self._store.batches.get(self._session.generation, batch_id - 1)
+        before = self._store.batches.get(self._session.generation, batch_id - 1, with_files=False)
         version = before and before.progress.get("sink", {}).get("version")
         return version if isinstance(version, int) else None
 

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.config import Settings
@@ -18,7 +19,6 @@ from orchestration.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from orchestration.clock import Clock
     from orchestration.cursors.records import FileEntry
@@ -144,6 +144,10 @@ def scratch_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.root is not None:
         environment["HEADWATER_ROOT"] = str(settings.root)
+    # Also where the package is used from its directory, uninstalled.
+    package = str(Path(__file__).parent.parent.parent)
+    paths = [package, *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
     return environment
 
 

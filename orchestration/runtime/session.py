@@ -35,8 +35,8 @@ SYSTEM_COLUMNS = ("_rescued", "_file")
 class Session:
     """Settings, cursor store, engine, stream and tables of one query.
 
-    Use it as a context manager. The schema-dependent parts are there once :meth:`bind` has run;
-    the tables once :meth:`attach` has.
+    Use it as a context manager. The schema-dependent parts are there once :meth:`bind` has run.
+    Before it, a table can be opened and its owner looked at, and nothing can be written to it.
 
     Args:
         query: The declaration.
@@ -103,6 +103,7 @@ class Session:
         self.stream = self.query.stream.bind(schema)
         self._data_schema = pa.schema([item for item in schema if item.name not in SYSTEM_COLUMNS])
         self._output_schema = self.engine.describe(schema, self.stream.operators)
+        self._tables = {}
         self.query.check_output(self._output_schema)
         return True
 
@@ -172,7 +173,7 @@ class Session:
                 table = SinkTable(
                     uri,
                     self.owner(role),
-                    self.output_schema,
+                    self._output_schema or pa.schema([]),
                     sink.partition_by,
                     sink.schema_evolution,
                 )

@@ -66,7 +66,8 @@ def processing_time(
     """One batch every ``interval`` for as long as the process lives.
 
     A batch that takes longer than the interval is followed by the next at once. SIGTERM and
-    SIGINT end the query after the batch in hand.
+    SIGINT end the query after the batch in hand. Failures that may pass (a store or the cursor
+    database does not answer) are outlasted for a quarter of an hour; one at the very start is not.
 
     Args:
         interval: A duration, e.g. ``"10 seconds"``.

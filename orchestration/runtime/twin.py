@@ -71,7 +71,7 @@ def reprocess(session: Session) -> Reprocessed | None:
         if generation is not None:
             session.attach(generation)
         last = _last_committed(session)
-        part, notes = _whole_input(session, last)
+        part, notes, remarks = _whole_input(session, last)
         session.twin_table.ensure(None, reclaim=True)
         started = clock.monotonic()
         now = clock.now()
@@ -89,6 +89,7 @@ def reprocess(session: Session) -> Reprocessed | None:
                 "through_batch": last.plan.batch_id if last else -1,
                 "rows_quarantined": counts[2],
                 "notes": list(notes),
+                "remarks": list(remarks),
                 "run_id": run_id,
             },
             still_ours=lease.check,
@@ -103,7 +104,7 @@ def reprocess(session: Session) -> Reprocessed | None:
             counts[1],
             round(clock.monotonic() - started, 6),
             version,
-            notes,
+            notes + remarks,
         )
         store.costs.record_reprocess(
             query.name,
@@ -123,19 +124,21 @@ def _last_committed(session: Session) -> BatchRecord | None:
     generation = session.store.queries.get(session.query.name)
     if generation is None:
         return None
-    last = session.store.batches.last(generation)
+    last = session.store.batches.last(generation, with_files=False)
     if last is None or last.committed_at is not None:
         return last
     if last.plan.batch_id == 0:
         return None
-    return session.store.batches.get(generation, last.plan.batch_id - 1)
+    return session.store.batches.get(generation, last.plan.batch_id - 1, with_files=False)
 
 
-def _whole_input(session: Session, last: BatchRecord | None) -> tuple[Slice, tuple[str, ...]]:
-    """Everything up to E, with what is not there any more as it was, named."""
+def _whole_input(
+    session: Session, last: BatchRecord | None
+) -> tuple[Slice, tuple[str, ...], tuple[str, ...]]:
+    """Everything up to E; why it cannot be equal, and what neither side has read."""
     source = session.source
     if last is None:
-        return Slice(source.name, {}, {}), ()
+        return Slice(source.name, {}, {}), (), ()
     (end,) = [part.end for part in last.plan.slices if part.source == source.name]
     ledger = session.store.ledger.files(
         session.generation, source.name, 0, int(end.get("files", 0))
@@ -143,10 +146,13 @@ def _whole_input(session: Session, last: BatchRecord | None) -> tuple[Slice, tup
     skipped = session.store.batches.skipped_files(session.generation, source.name)
     wanted = tuple(item for item in ledger if item.path not in skipped)
     present, notes = source.whole(wanted, clock=session.clock, settings=session.settings)
+    remarks: tuple[str, ...] = ()
     if skipped:
-        notes = (*notes, f"{len(skipped)} files were skipped to quarantine by hand")
+        remarks = (f"{len(skipped)} files were skipped to quarantine by hand: neither holds them",)
+    if len(ledger) - len(wanted) > len(skipped):
+        notes = (*notes, "an earlier version of a skipped file was read, and is not there any more")
     size = sum(item.size for item in present)
-    return Slice(source.name, {}, end, present, size, end), notes
+    return Slice(source.name, {}, end, present, size, end), notes, remarks
 
 
 def _compute(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from orchestration.errors import HeadwaterError
+from orchestration.errors import SinkUnavailable
 from orchestration.sinks.commit import last_version_through
-from orchestration.sinks.snapshot import Snapshot, local_files, read_snapshot
+from orchestration.sinks.snapshot import Snapshot, is_complete, local_files, read_snapshot
 
 if TYPE_CHECKING:
     from orchestration.cursors.records import BatchRecord
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Verification", "verify"]
 
 _SAMPLES = 5
+_VERDICTS = {"identical": "equal", "different": "different", "not_comparable": "not comparable"}
 _NOTHING = Snapshot(0, ())
 
 
@@ -76,9 +78,32 @@ class Verification:
 def verify(session: Session) -> Verification:
     """Compare what both tables hold for the same offsets, row for row, at any size.
 
-    The twin names in its commit how far it read; the incremental table is read at the version
-    that held exactly that. Run the twin first.
+    The twin names in its commit how far it read; the incremental table is read at the newest
+    version that has to hold exactly that. Run the twin first. What was found is remembered in the
+    cursor store.
     """
+    found = _verify(session)
+    generation = session.store.queries.get(session.query.name)
+    session.store.costs.record_verification(
+        session.query.name,
+        verdict=_VERDICTS[found.outcome],
+        offsets=found.offsets,
+        table_version=found.incremental_version,
+        twin_version=found.full_version,
+        detail={
+            "reason": found.reason,
+            "rows": found.incremental_rows,
+            "notes": list(found.notes),
+            "generation": generation.app_id if generation else "",
+            "batches": session.store.batches.totals(generation)["batches"] if generation else 0,
+        },
+        checked_at=session.clock.now(),
+        run_id=str(uuid.uuid4()),
+    )
+    return found
+
+
+def _verify(session: Session) -> Verification:
     generation = session.store.queries.get(session.query.name)
     if not session.bind(generation.input_schema if generation else None):
         return _cannot("the schema is to be inferred and no file was read yet")
@@ -94,16 +119,31 @@ def verify(session: Session) -> Verification:
     offsets = json.loads(claim["offsets"])
     if claim["generation"] != (generation.app_id if generation else ""):
         return _cannot("the query was reset since the twin ran; run the twin again", offsets)
-    record = session.store.batches.get(session.generation, through) if through >= 0 else None
-    incremental = _incremental(session, record)
+    record = None
+    if through >= 0:
+        record = session.store.batches.get(session.generation, through, with_files=False)
+        if record is None or record.committed_at is None:
+            return _cannot(
+                f"the twin covers batch {through}, and this cursor store has not committed it: "
+                "it is an older copy; run the query, which says what to do",
+                offsets,
+            )
     notes = [*json.loads(claim.get("notes", "[]"))]
     if session.stream.where_is_volatile:
         return _cannot("a where() depends on now(), so no reprocess can be equal", offsets)
     if notes:
         return _cannot("; ".join(notes), offsets, tuple(notes))
+    notes += json.loads(claim.get("remarks", "[]"))
     left_out = session.stream.volatile_columns()
     if left_out:
         notes.append(f"columns that depend on now() are not compared: {', '.join(left_out)}")
+    incremental = _incremental(session, record)
+    if incremental is None:
+        return _cannot(
+            "the version of the incremental table that holds this input is no longer in its log; "
+            "run the twin again",
+            offsets,
+        )
     return _compared(session, incremental, full, offsets, tuple(left_out), tuple(notes))
 
 
@@ -117,18 +157,22 @@ def _compared(
 ) -> Verification:
     columns = pa.schema([item for item in session.output_schema if item.name not in left_out])
     spool = session.settings.spool_dir
-    try:
-        with (
-            local_files(session.sink_table, incremental, spool) as left,
-            local_files(session.twin_table, full, spool) as right,
-        ):
-            found = session.engine.compare(left, right, columns, samples=_SAMPLES)
-    except (FileNotFoundError, HeadwaterError) as error:
-        return _cannot(
-            f"version {incremental.version} of the incremental table cannot be read any more "
-            f"(vacuumed?); run the twin again ({type(error).__name__})",
-            offsets,
+    gone = [
+        f"version {snapshot.version} of the {name} table cannot be read any more: some of its "
+        "files were deleted (vacuumed?); run the twin again"
+        for name, table, snapshot in (
+            ("incremental", session.sink_table, incremental),
+            ("full-reprocess", session.twin_table, full),
         )
+        if not is_complete(table, snapshot)
+    ]
+    if gone:
+        return _cannot("; ".join(gone), offsets)
+    with (
+        local_files(session.sink_table, incremental, spool) as left,
+        local_files(session.twin_table, full, spool) as right,
+    ):
+        found = session.engine.compare(left, right, columns, samples=_SAMPLES)
     same = found.only_left == 0 and found.only_right == 0
     return Verification(
         outcome="identical" if same else "different",
@@ -151,18 +195,30 @@ def _compared(
     )
 
 
-def _incremental(session: Session, record: BatchRecord | None) -> Snapshot:
-    """The table as it was when it held the input up to ``record`` and no more."""
+def _incremental(session: Session, record: BatchRecord | None) -> Snapshot | None:
+    """The table as it was when it held the input up to ``record``; ``None`` if that is gone."""
+    table = session.sink_table
+    handle = table.open()
+    if handle is None:
+        return _NOTHING
+    newest = handle.transaction_version(session.generation.app_id)
+    if newest is None or (record is not None and newest <= record.plan.batch_id):
+        # No later batch of ours is in it: what others did to it since has to show.
+        return read_snapshot(table, handle.version()) or _NOTHING
     if record is None:
         return _NOTHING
     version = record.progress.get("sink", {}).get("version")
     if version is None:  # no batch so far added a row, or a rebuilt store does not know the version
-        version = last_version_through(
-            session.sink_table, session.generation.app_id, record.plan.batch_id
-        )
+        version = last_version_through(table, session.generation.app_id, record.plan.batch_id)
     if version is None:
-        return _NOTHING
-    return read_snapshot(session.sink_table, version) or _NOTHING
+        through = session.store.batches.rows_through(session.generation, record.plan.batch_id)
+        return _NOTHING if through == 0 else None
+    try:
+        return read_snapshot(table, version)
+    except SinkUnavailable:
+        if table.open() is None:
+            raise
+        return None  # the table is there; its log of then was cleaned up
 
 
 def _claim(session: Session, version: int) -> dict[str, Any] | None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from orchestration.cursors.records import DataFile
 from orchestration.errors import SinkError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from deltalake.transaction import AddAction
+
+    from orchestration.cursors.records import DataFile
 
 __all__ = ["add_action", "check_data_file"]
 
@@ -76,7 +78,7 @@ def check_data_file(file: DataFile, schema: pa.Schema, partition_by: tuple[str, 
         raise refuse(f"nullCount.{name} {problem}")
 
 
-def _wrong(values: Any, columns: Iterable[pa.Field], fits: Any) -> Iterable[tuple[str, str]]:
+def _wrong(values: Any, columns: Iterable[pa.Field[Any]], fits: Any) -> Iterable[tuple[str, str]]:
     if not isinstance(values, dict):
         yield "", "is not an object"
         return

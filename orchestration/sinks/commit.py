@@ -10,21 +10,24 @@ a commit that raised may have landed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from orchestration.cursors.records import DataFile, JsonDict
 from orchestration.errors import CursorStoreBehindSink, SinkConflict, SinkReplaced, SinkUnavailable
 from orchestration.redaction import redact
 from orchestration.sinks.actions import add_action
-from orchestration.sinks.table import SinkTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
+
+    from orchestration.cursors.records import DataFile, JsonDict
+    from orchestration.sinks.table import SinkTable
 
 __all__ = [
     "BATCH_NEVER",
@@ -79,7 +82,7 @@ class Committed:
     repeated: bool
 
 
-class _TryAgain(Exception):  # noqa: N818 - never leaves this module
+class _TryAgain(Exception):
     pass
 
 
@@ -118,9 +121,11 @@ def commit_batch(
             _PLAN: batch.plan_hash,
             **{f"headwater.{key}": _text(value) for key, value in batch.details.items()},
         }
+        # Outside the try: a file that does not fit will not fit the next time either.
+        actions = _actions(table, batch.adds)
         still_ours()
         try:
-            _write(table, handle, batch.adds, "append", metadata, {app_id: batch.batch_id})
+            _write(table, handle, actions, "append", metadata, {app_id: batch.batch_id})
         except Exception as error:
             landed = look(_open(table))
             if landed is None:
@@ -191,8 +196,11 @@ def overwrite(
 ) -> int:
     """Replace all rows of a table, and its columns by the declared ones, in one commit.
 
+    Where the partitioning changes too, a commit before it empties the table. A table whose
+    columns are not known (they are still to be inferred) keeps its own.
+
     Args:
-        table: The table; it must exist and have the declared partitioning.
+        table: The table; it must exist.
         adds: Files that hold the new rows.
         transactions: App ids and versions to record with it. When all of them are recorded
             already, the overwrite is taken to be done.
@@ -214,9 +222,11 @@ def overwrite(
         handle = _open(table)
         if done(handle):
             return Committed(handle.version(), repeated=True)
+        actions = _actions(table, files)
         still_ours()
         try:
-            _write(table, handle, files, "overwrite", metadata, transactions)
+            handle = _repartitioned(table, handle)
+            _write(table, handle, actions, "overwrite", metadata, transactions)
         except Exception as error:
             again = _open(table)
             if not done(again):
@@ -230,21 +240,53 @@ def overwrite(
     return _persist(table, attempt).version
 
 
+def _actions(table: SinkTable, adds: Iterable[DataFile]) -> list[AddAction | RemoveAction]:
+    return [add_action(item, table.schema, table.partition_by) for item in adds]
+
+
+def _repartitioned(table: SinkTable, handle: DeltaTable) -> DeltaTable:
+    """A handle on the table with the declared partitioning, emptied where it had another.
+
+    Only delta-rs's own writer changes the partitioning: ``create_write_transaction`` takes the
+    new one and silently keeps the old.
+    """
+    from deltalake import CommitProperties, write_deltalake
+
+    if not table.schema.names or _partitions(handle) == table.partition_by:
+        return handle
+    write_deltalake(
+        handle,
+        table.schema.empty_table(),
+        mode="overwrite",
+        schema_mode="overwrite",
+        partition_by=list(table.partition_by),
+        commit_properties=CommitProperties(max_commit_retries=0),
+    )
+    again = _open(table)
+    table.sync(again.version())
+    return again
+
+
+def _partitions(handle: DeltaTable) -> tuple[str, ...]:
+    return tuple(handle.metadata().partition_columns)
+
+
 def _write(
     table: SinkTable,
     handle: DeltaTable,
-    adds: Iterable[DataFile],
+    actions: list[AddAction | RemoveAction],
     mode: str,
     metadata: Mapping[str, str],
     transactions: Mapping[str, int],
 ) -> None:
     from deltalake import CommitProperties, PostCommitHookProperties, Transaction
 
+    declared = mode == "overwrite" and table.schema.names
     handle.create_write_transaction(
-        [add_action(item, table.schema, table.partition_by) for item in adds],
+        actions,
         mode=mode,
-        schema=table.delta_schema() if mode == "overwrite" else handle.schema(),
-        partition_by=list(table.partition_by),
+        schema=table.delta_schema() if declared else handle.schema(),
+        partition_by=list(_partitions(handle)),
         commit_properties=CommitProperties(
             custom_metadata=dict(metadata),
             max_commit_retries=0,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from orchestration.errors import DeclarationError, OutputModeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["DeltaSink", "OutputMode", "SchemaEvolution", "delta_sink"]
 

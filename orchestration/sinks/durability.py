@@ -7,8 +7,11 @@ Object stores acknowledge only what is durable, so nothing is done there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = ["sync_commit", "sync_files"]
 
@@ -30,11 +33,18 @@ def sync_files(root: Path, paths: Iterable[str]) -> None:
 
 
 def sync_commit(root: Path, version: int) -> None:
-    """Flush the log entry of one table version, and the log's directory."""
+    """Flush the log entry of one table version, its checkpoint, and the log's directory.
+
+    A checkpoint that a power cut tore would hide the sound entries before it: readers begin
+    with the one that ``_last_checkpoint`` names.
+    """
     log = root / "_delta_log"
-    entry = log / f"{version:020d}.json"
-    if entry.exists():  # a checkpoint may have cleaned it up already
-        _sync(entry)
+    names = [f"{version:020d}.json"]  # gone already where a clean-up came in between
+    if (log / f"{version:020d}.checkpoint.parquet").exists():
+        names += [f"{version:020d}.checkpoint.parquet", "_last_checkpoint"]
+    for name in names:
+        if (log / name).exists():
+            _sync(log / name)
     _sync(log)
     if version == 0:
         _sync(root)

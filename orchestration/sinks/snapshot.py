@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pyarrow as pa
 
-from orchestration.sinks.table import SinkTable
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-__all__ = ["Snapshot", "SnapshotFile", "local_files", "read_snapshot"]
+    from orchestration.sinks.table import SinkTable
+
+__all__ = ["Snapshot", "SnapshotFile", "is_complete", "local_files", "read_snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,15 @@ def read_snapshot(table: SinkTable, version: int | None = None) -> Snapshot | No
             )
         )
     return Snapshot(handle.version(), tuple(files))
+
+
+def is_complete(table: SinkTable, snapshot: Snapshot) -> bool:
+    """Whether all files of a snapshot are still there; a vacuum deletes those of old versions."""
+    if table.place.is_local:
+        root = table.place.local_path
+        return all((root / item.path).is_file() for item in snapshot.files)
+    there = {item.path for item in table.place.list()}
+    return all(item.path in there for item in snapshot.files)
 
 
 @contextmanager

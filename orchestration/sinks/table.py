@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pyarrow as pa
 
@@ -18,11 +18,12 @@ from orchestration.errors import (
 )
 from orchestration.objects import Place, storage_options
 from orchestration.redaction import redact
-from orchestration.sinks.declaration import SchemaEvolution
 from orchestration.sinks.durability import sync_commit
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+
+    from orchestration.sinks.declaration import SchemaEvolution
 
 __all__ = ["Owner", "Role", "SinkTable", "same_type"]
 
@@ -92,7 +93,6 @@ class SinkTable:
         self.partition_by = partition_by
         self.schema_evolution = schema_evolution
         self.place = Place.open(uri)
-        self._options = storage_options(uri)
         if "%" in uri:
             # delta-rs decodes the path of a table in one place and not in another.
             raise ConfigError(
@@ -112,7 +112,7 @@ class SinkTable:
         if self.place.is_local and not (self.place.local_path / "_delta_log").is_dir():
             return None
         try:
-            return DeltaTable(self.uri, version=version, storage_options=self._options)
+            return DeltaTable(self.uri, version=version, storage_options=storage_options(self.uri))
         except TableNotFoundError:
             return None
         except Exception as error:
@@ -211,7 +211,7 @@ class SinkTable:
             raise self._schema_changed(
                 [f"partitioned by {partitions}, declared {self.partition_by}"]
             )
-        found = {item.name: item.type for item in pa.schema(table.schema().to_arrow())}
+        found = {item.name: item.type for item in pa.schema(cast("Any", table.schema().to_arrow()))}
         missing = [item for item in self.schema if item.name not in found]
         wrong = [
             f"column {item.name} is {found[item.name]}, declared {item.type}"
@@ -220,7 +220,9 @@ class SinkTable:
         ]
         if self.schema_evolution == "fail":
             declared = set(self.schema.names)
-            wrong += [f"column {name} was added by others" for name in found if name not in declared]
+            wrong += [
+                f"column {name} was added by others" for name in found if name not in declared
+            ]
         if missing and evolve and not wrong:
             self._add_columns(table, missing)
         elif missing:
@@ -241,7 +243,7 @@ class SinkTable:
                 mode="error",
                 partition_by=list(self.partition_by),
                 configuration=self.owner.properties(),
-                storage_options=self._options,
+                storage_options=storage_options(self.uri),
                 raise_if_key_not_exists=False,
             )
         except (CommitFailedError, DeltaError) as error:
@@ -271,7 +273,7 @@ class SinkTable:
         if self.place.is_local:
             sync_commit(self.place.local_path, version)
 
-    def _add_columns(self, table: DeltaTable, missing: list[pa.Field]) -> None:
+    def _add_columns(self, table: DeltaTable, missing: list[pa.Field[Any]]) -> None:
         from deltalake import Schema
 
         table.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))

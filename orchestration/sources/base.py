@@ -204,6 +204,9 @@ class Source(Protocol):
     ) -> tuple[tuple[FileEntry, ...], tuple[str, ...]]:
         """Those of ``wanted`` that are still what was planned, and notes on the others."""
 
+    def lasting(self, listing: JsonDict) -> JsonDict:
+        """What of a listing no reset and no rebuild may forget; ``{}`` for nothing."""
+
     def file_name(self, entry: FileEntry) -> str:
         """What the user calls a file."""
 

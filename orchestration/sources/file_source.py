@@ -190,6 +190,13 @@ class FileSource:
             notes.append(about_files(rewritten, "was rewritten since", "were rewritten since"))
         return tuple(present), tuple(notes)
 
+    def lasting(self, listing: dict[str, Any]) -> dict[str, Any]:
+        """The files that ``include_existing=False`` left out.
+
+        Looked for anew, every file that came since would be left out with them.
+        """
+        return {"existing": listing["existing"]} if "existing" in listing else {}
+
     def file_name(self, entry: FileEntry) -> str:
         """The declared path and the file's own below it."""
         return f"{self.path}/{entry.path}"

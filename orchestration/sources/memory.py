@@ -143,6 +143,11 @@ class MemorySource:
         del clock, settings
         return wanted, ()
 
+    def lasting(self, listing: dict[str, Any]) -> dict[str, Any]:
+        """There is no listing."""
+        del listing
+        return {}
+
     def file_name(self, entry: FileEntry) -> str:
         """There are no files."""
         return entry.path

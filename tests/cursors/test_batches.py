@@ -168,11 +168,12 @@ def test_failing_the_same_way_blocks_until_retried(store, generation, lease):
     assert not fail("B")
 
 
-def test_a_failed_batch_may_be_skipped_and_a_sound_one_not(cursor_url, store, generation, lease):
+def test_an_undecided_batch_may_be_skipped_and_a_sealed_one_not(
+    cursor_url, store, generation, lease
+):
     plan = make_plan(0, entries(0, 2))
     store.batches.plan(lease, plan)
     skip = store.batches.mark_skip
-    refused(cursor_url, "did not fail", lambda: skip(lease, generation, 0))
     store.batches.fail(lease, generation, 0, "A", "broken", 1)
     skip(lease, generation, 0)
     record = store.batches.last(generation)
@@ -182,7 +183,7 @@ def test_a_failed_batch_may_be_skipped_and_a_sound_one_not(cursor_url, store, ge
     assert not store.batches.last(generation).skip
     store.batches.fail(lease, generation, 0, "A", "broken", 1)
     store.batches.seal(lease, generation, 0, make_seal(plan))
-    refused(cursor_url, "did not fail", lambda: skip(lease, generation, 0))
+    refused(cursor_url, "is sealed", lambda: skip(lease, generation, 0))
     store.batches.commit(lease, generation, 0, {})
     assert not store.batches.last(generation).blocked
 

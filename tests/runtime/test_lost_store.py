@@ -6,6 +6,7 @@ import pytest
 
 from orchestration.errors import CursorStoreBehindSink, CursorStoreLost
 from orchestration.runtime.rebuild import rebuild
+from tests.runtime.test_zombies import steal
 from tests.support.world import World
 
 
@@ -134,3 +135,19 @@ def test_a_rebuild_without_log_files_says_what_to_do(world):
     world.run()
     assert world.ids() == [0, 1, 2]
     assert len(world.bad()) == 1
+
+
+@pytest.mark.parametrize("point", ["after_plan_log", "after_write"])
+def test_a_copy_made_in_the_middle_of_a_batch_is_noticed_and_rebuilt(world, tmp_path, point):
+    directory = tmp_path / "backup"
+    directory.mkdir()
+    world.land(2)
+    world.run(reach=lambda name: copy(world, directory) if name == point else None)
+    bring_back(world, directory)
+    steal(world)  # the copy says that this very process runs it
+    with pytest.raises(CursorStoreBehindSink, match="holds its result"):
+        world.run()
+    mended(world)
+    world.land(1)
+    world.run()
+    assert world.ids() == [0, 1, 2, 3, 4, 5]

@@ -1,9 +1,12 @@
 """What a person does to a query."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
 from orchestration import delta_sink, files, stream
+from orchestration.engine.duckdb import DuckDBEngine
 from orchestration.errors import (
     BadRecords,
     BatchBlocked,
@@ -11,6 +14,7 @@ from orchestration.errors import (
     IncompatibleQuery,
     OutputModeError,
     SchemaError,
+    SinkError,
 )
 from orchestration.runtime.blocked import retry, skip_to_quarantine
 from orchestration.runtime.query import StreamingQuery
@@ -182,3 +186,44 @@ def test_complete_mode_needs_an_aggregation(tmp_path):
 def test_partitions_that_cannot_be_are_refused(tmp_path, columns):
     with pytest.raises(SchemaError):
         StreamingQuery("q", World(tmp_path).stream(), sink=delta_sink("t", partition_by=columns))
+
+
+def test_a_batch_that_never_counts_a_failure_can_still_be_skipped(tmp_path):
+    world = World(tmp_path)
+    world.land(2, name="poison.json")
+    assert world.crash_at("during_write")  # as one does that kills its process each time
+    world.land(3)
+    with world.query.open() as session:
+        skip_to_quarantine(session)
+    world.run()
+    assert world.ids() == [2, 3, 4]
+
+
+def test_versions_before_a_reset_stay_readable_after_a_replay(tmp_path):
+    world = World(tmp_path)
+    world.land(3)
+    world.run()
+    version = world.delta().version()
+    world.query.reset()
+    assert world.crash_at("after_write")
+    world.run()
+    table = world.delta()
+    table.load_as_version(version)
+    assert len(table.to_pyarrow_table()) == 3
+
+
+def test_a_file_that_does_not_fit_fails_its_batch_before_it_is_decided(tmp_path, monkeypatch):
+    world = World(tmp_path)
+    world.land(2)
+    run = DuckDBEngine.run
+
+    def wrong(self, job):
+        output = run(self, job)
+        return replace(output, sink=tuple(replace(item, stats="{}") for item in output.sink))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DuckDBEngine, "run", wrong)
+        with pytest.raises(SinkError, match="numRecords"):
+            world.run()
+    world.run()
+    assert world.ids() == [0, 1]

@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from orchestration import available_now, once, processing_time
-from orchestration.errors import DeclarationError
+from orchestration.errors import DeclarationError, SourceUnavailable
 from orchestration.runtime.triggers import parse_trigger
+from orchestration.sources.file_source import FileSource
 from tests.support.world import World
 
 
@@ -120,3 +121,48 @@ def test_other_spellings_are_refused(text):
 def test_a_limit_that_lets_nothing_through_is_refused():
     with pytest.raises(DeclarationError, match="no batch"):
         available_now(max_files=0)
+
+
+def failing_polls(monkeypatch, numbers):
+    """The landing place does not answer when it is asked for the n-th time."""
+    poll, asked = FileSource.poll, []
+
+    def sometimes(self, *args, **options):
+        asked.append(True)
+        if len(asked) in numbers:
+            raise SourceUnavailable("no answer")
+        return poll(self, *args, **options)
+
+    monkeypatch.setattr(FileSource, "poll", sometimes)
+
+
+def test_a_query_that_stays_up_outlasts_a_failure_that_passes(tmp_path, monkeypatch):
+    world = World(tmp_path)
+    stop = threading.Event()
+    failing_polls(monkeypatch, {2, 3})
+    world.land(1)
+
+    def on_batch(batch):
+        if batch.batch_id:
+            stop.set()
+        world.land(1)
+
+    world.run(processing_time("10 seconds"), on_batch=on_batch, stop=stop)
+    assert world.ids() == [0, 1]
+
+
+def test_a_failure_at_the_start_shows_at_once(tmp_path, monkeypatch):
+    world = World(tmp_path)
+    failing_polls(monkeypatch, {1})
+    with pytest.raises(SourceUnavailable):
+        world.run(processing_time("10 seconds"))
+
+
+def test_a_failure_that_does_not_pass_is_given_up(tmp_path, monkeypatch):
+    world = World(tmp_path)
+    world.land(1)
+    failing_polls(monkeypatch, range(2, 1000))
+    began = world.clock.monotonic()
+    with pytest.raises(SourceUnavailable):
+        world.run(processing_time("10 seconds"))
+    assert 600 < world.clock.monotonic() - began < 3600

@@ -1,0 +1,1 @@
+"""Compute a plan over one offset range and write Parquet files."""

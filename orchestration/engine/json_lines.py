@@ -1,0 +1,213 @@
+"""A chunk of newline JSON: lines that DuckDB may read, and records that are bad.
+
+Lines that a template proves go on as they are, without a copy; the others are read one by one
+(:mod:`.json_records`) and go on in normal form, or are set aside. Where many lines are not
+proved, the template is widened by some of them first.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestration.engine.coercions import BadValue
+from orchestration.engine.json_records import JsonRecords
+from orchestration.engine.json_template import Template, learn
+from orchestration.engine.line_chunks import HEAD_BYTES
+from orchestration.engine.quarantine import BadRecord, bad_line
+
+__all__ = ["JsonLines", "ReadChunk"]
+
+_FEW = 12  # lines: below, making the expression ready costs more than reading them one by one
+_SAMPLE = 24  # lines that a template learns from
+_FAMILIES = 3  # templates kept: kinds of records in one source
+_TRIES = 3  # at widening them, in one chunk
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChunk:
+    """What a chunk holds.
+
+    Attributes:
+        parts: Lines that ``json_transform`` reads exactly, each part with its line numbers,
+            counted from the chunk's first line as 1.
+        bad: Records to set aside, numbered in the same way.
+        lines: Lines in the chunk, blank ones too.
+    """
+
+    parts: list[tuple[pa.Array[Any], Numbers]]
+    bad: list[BadRecord]
+    lines: int
+
+
+class JsonLines:
+    """Reads chunks of one schema; may be used from several threads.
+
+    Args:
+        schema: Columns that stand in the data.
+        timezone: Meaning of timestamps without a zone.
+        rescue: Keep unknown fields.
+        max_line_bytes: Longer lines are bad records.
+    """
+
+    def __init__(
+        self, schema: pa.Schema, *, timezone: str | None, rescue: bool, max_line_bytes: int
+    ) -> None:
+        self._schema = schema
+        self._rescue = rescue
+        self._max_line_bytes = max_line_bytes
+        self._records = JsonRecords(schema, timezone=timezone, rescue=rescue)
+        self._templates: tuple[Template, ...] = ()
+        self._misses = 0
+        self._lock = threading.Lock()
+
+    def read(self, data: bytes) -> ReadChunk:
+        """Read one chunk of whole lines."""
+        offsets = _line_offsets(data)
+        count = len(offsets) - 1
+        open_ = np.ones(count, dtype=bool)
+        bad: list[BadRecord] = []
+        for number in self._unfit(data, offsets):
+            raw = _line(data, offsets, number)
+            if len(raw) > self._max_line_bytes:
+                reason = f"a line of {len(raw):,} bytes; at most {self._max_line_bytes:,} are read"
+                bad.append(bad_line(int(number) + 1, reason, raw, keep=HEAD_BYTES))
+            else:
+                bad.append(bad_line(int(number) + 1, "the bytes are not valid UTF-8", raw))
+            open_[number] = False
+        parts: list[tuple[pa.Array[Any], Numbers]] = []
+        if count >= _FEW:
+            proved = self._proved(data, offsets, open_)
+            if proved.all():
+                return ReadChunk([(_strings(data, offsets), np.arange(1, count + 1))], bad, count)
+            if proved.any():
+                numbers = np.flatnonzero(proved)
+                parts.append((_strings(data, offsets).take(pa.array(numbers)), numbers + 1))
+                open_ &= ~proved
+        self._read_one_by_one(data, offsets, np.flatnonzero(open_), parts, bad)
+        bad.sort(key=lambda record: record.line or 0)
+        return ReadChunk(parts, bad, count)
+
+    def _unfit(self, data: bytes, offsets: Numbers) -> list[int]:
+        """Lines that are too long or no text."""
+        numbers = range(len(offsets) - 1)
+        found = set(np.flatnonzero(np.diff(offsets) > self._max_line_bytes).tolist())
+        found = {n for n in found if len(_line(data, offsets, n)) > self._max_line_bytes}
+        if not data.isascii() and not _is_text(data):
+            found |= {n for n in numbers if not _is_text(_line(data, offsets, n))}
+        return sorted(found)
+
+    def _proved(self, data: bytes, offsets: Numbers, open_: Any) -> Any:
+        """Which lines match a template; new templates are learned where few do."""
+        lines: Any = pa.Array.from_buffers(
+            pa.binary(),
+            len(offsets) - 1,
+            [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)],
+        )
+        proved = np.zeros(len(open_), dtype=bool)
+        tried: set[str] = set()
+        for _ in range(_TRIES + 1):
+            for template in self._templates:
+                if template.pattern not in tried:
+                    tried.add(template.pattern)
+                    self._match(lines, template.pattern, open_, proved)
+            rest = np.flatnonzero(open_ & ~proved)
+            # Three more tries for every million lines of misses would still cost nothing.
+            if len(rest) <= max(_FEW, len(open_) // 50) or not self._learn(data, offsets, rest):
+                break
+        return proved
+
+    @staticmethod
+    def _match(lines: Any, pattern: str, open_: Any, proved: Any) -> None:
+        wanted = open_ & ~proved
+        if wanted.all():
+            proved |= pc.match_substring_regex(lines, pattern).to_numpy(zero_copy_only=False)
+        elif wanted.any():
+            numbers = np.flatnonzero(wanted)
+            some = lines.take(pa.array(numbers))
+            found = pc.match_substring_regex(some, pattern).to_numpy(zero_copy_only=False)
+            proved[numbers[found]] = True
+
+    def _learn(self, data: bytes, offsets: Numbers, rest: Numbers) -> bool:
+        """Widen a template by some of the lines that none proved; false where that is no use."""
+        if self._misses > 20:
+            return False
+        step = max(1, len(rest) // _SAMPLE)
+        lines = []
+        for number in rest[::step][:_SAMPLE]:
+            text = _line(data, offsets, number).decode()
+            try:
+                self._records.normal(text)
+            except BadValue:
+                continue
+            lines.append(text)
+        with self._lock:
+            known = list(self._templates)
+            for place, template in enumerate(known):
+                wider = learn(lines, self._schema, rescue=self._rescue, known=template)
+                if wider is not None and wider.pattern != template.pattern:
+                    known[place] = wider
+                    self._templates = tuple(known)
+                    return True
+            fresh = learn(lines[:1], self._schema, rescue=self._rescue) if lines else None
+            fresh = learn(lines, self._schema, rescue=self._rescue, known=fresh) if fresh else None
+            if fresh is None or len(known) >= _FAMILIES:
+                self._misses += 1
+                return False
+            self._templates = (*known, fresh)
+            return fresh.pattern not in {template.pattern for template in known}
+
+    def _read_one_by_one(
+        self,
+        data: bytes,
+        offsets: Numbers,
+        numbers: Numbers,
+        parts: list[tuple[pa.Array[Any], Numbers]],
+        bad: list[BadRecord],
+    ) -> None:
+        good: list[bytes] = []
+        places: list[int] = []
+        for number in numbers:
+            raw = _line(data, offsets, number)
+            if not raw.strip(b" \t\r"):
+                continue
+            try:
+                good.append(self._records.line(raw.decode()))
+                places.append(int(number) + 1)
+            except BadValue as error:
+                bad.append(bad_line(int(number) + 1, str(error), raw))
+        if good:
+            parts.append((pa.array(good, pa.string()), np.array(places)))
+
+
+def _line_offsets(data: bytes) -> Numbers:
+    """Where each line starts, and the end; newlines belong to the line before them."""
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
+    offsets = np.concatenate(([0], ends))
+    return offsets if offsets[-1] == len(data) else np.append(offsets, len(data))
+
+
+def _strings(data: bytes, offsets: Numbers) -> pa.Array[Any]:
+    return pa.StringArray.from_buffers(
+        len(offsets) - 1, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)
+    )
+
+
+def _line(data: bytes, offsets: Numbers, number: int) -> bytes:
+    raw = data[offsets[number] : offsets[number + 1]]
+    return raw.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

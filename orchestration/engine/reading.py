@@ -1,0 +1,55 @@
+"""Which reader a format has, and the SELECT over what it gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from orchestration.engine.base import FilesInput
+from orchestration.engine.feed import FILE_TYPE, Reader
+from orchestration.engine.statements import json_source, plain_source
+
+__all__ = ["reader_of", "source_of"]
+
+
+def reader_of(given: FilesInput) -> Reader:
+    """The reader of the input's format.
+
+    Raises:
+        SchemaError: The format cannot carry a column's type.
+    """
+    schema = _data_schema(given)
+    if given.format.name == "parquet":
+        from orchestration.engine.parquet_files import ParquetFiles
+
+        return ParquetFiles(schema, given.format)
+    if given.format.name == "csv":
+        from orchestration.engine.csv_files import CsvFiles
+
+        return CsvFiles(schema, given.format)
+    from orchestration.engine.json_files import JsonFiles
+
+    return JsonFiles(schema, given.format)
+
+
+def source_of(given: FilesInput) -> tuple[pa.Schema, str]:
+    """Columns that the stream starts with, and the SELECT that gives them."""
+    fields: list[pa.Field[Any]] = list(given.schema)
+    others = list(given.partition_columns)
+    if given.format.rescue:
+        fields.append(pa.field("_rescued", pa.string()))
+    if given.format.metadata:
+        fields.append(pa.field("_file", FILE_TYPE))
+        others.append("_file")
+    schema = pa.schema(fields)
+    if given.format.name == "parquet":
+        return schema, plain_source(schema.names)
+    columns = [item for item in fields if item.name not in others]
+    return schema, json_source(pa.schema(columns), others, schema.names)
+
+
+def _data_schema(given: FilesInput) -> pa.Schema:
+    """Columns that stand in the files."""
+    path = set(given.partition_columns)
+    return pa.schema([item for item in given.schema if item.name not in path])

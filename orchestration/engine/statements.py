@@ -1,0 +1,96 @@
+"""The SQL of a stream: what was read, then one SELECT around another for every operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from orchestration.engine.json_template import transform_spec, transformed
+from orchestration.streams.batch_time import bind_batch_timestamp
+from orchestration.streams.operators import Operator, Select, Where
+from orchestration.streams.schema import duckdb_type, quote_identifier, quote_literal
+
+__all__ = ["INPUT", "applied", "cast_to", "json_source", "plain_source"]
+
+#: Name under which Arrow streams are registered.
+INPUT = "headwater_input"
+
+
+def json_source(columns: pa.Schema, others: Iterable[str], order: Sequence[str]) -> str:
+    """A SELECT that makes typed columns of the lines in :data:`INPUT`.
+
+    Args:
+        columns: What the lines hold.
+        others: Columns that stand in :data:`INPUT` already.
+        order: Names of all columns in their order.
+    """
+    found = {
+        item.name: transformed(
+            f"struct_extract(headwater_record, {quote_literal(item.name)})", item
+        )
+        for item in columns
+    }
+    found |= {name: quote_identifier(name) for name in others}
+    listed = ", ".join(f"{found[name]} AS {quote_identifier(name)}" for name in order)
+    kept = "".join(f", {quote_identifier(name)}" for name in others)
+    spec = quote_literal(transform_spec(columns))
+    # The random number keeps DuckDB from moving conditions below the parsing, where a line would
+    # be parsed once for the condition and once more for the row. Nobody reads it.
+    return (
+        f"SELECT {listed} FROM (SELECT json_transform(headwater_line, {spec}) AS headwater_record"
+        f"{kept}, random() AS headwater_barrier FROM {INPUT})"
+    )
+
+
+def plain_source(order: Sequence[str]) -> str:
+    """A SELECT of the columns in :data:`INPUT`."""
+    return f"SELECT {', '.join(quote_identifier(name) for name in order)} FROM {INPUT}"
+
+
+def applied(source: str, operators: Iterable[Operator], timestamp: datetime) -> str:
+    """The operators around a SELECT; ``now()`` is the batch's timestamp."""
+    for operator in operators:
+        if isinstance(operator, Where):
+            condition = bind_batch_timestamp(operator.expression, timestamp)
+            # The line break ends a comment that the user's text may end with.
+            source = f"SELECT * FROM ({source}) WHERE (\n{condition}\n)"
+        elif isinstance(operator, Select):
+            columns = ", ".join(
+                f"(\n{bind_batch_timestamp(text, timestamp)}\n) AS {quote_identifier(name)}"
+                for name, text in operator.columns
+            )
+            source = f"SELECT {columns} FROM ({source})"
+        else:
+            raise TypeError(f"{type(operator).__name__} is not SQL")
+    return source
+
+
+def cast_to(source: str, schema: pa.Schema, texts: Iterable[str] = ()) -> str:
+    """A SELECT of exactly the columns and types of ``schema``.
+
+    Args:
+        source: A SELECT that has them.
+        schema: What to write.
+        texts: Columns to give as the text that Delta names partitions by.
+    """
+    wanted = set(texts)
+    columns: list[str] = []
+    for item in schema:
+        name = quote_identifier(item.name)
+        value = f"CAST({name} AS {duckdb_type(item.type)})"
+        if item.name in wanted:
+            value = _partition_text(value, item.type)
+        columns.append(f"{value} AS {name}")
+    return f"SELECT {', '.join(columns)} FROM ({source})"
+
+
+def _partition_text(value: str, kind: Any) -> str:
+    """A value as Delta writes it in ``partitionValues``; an empty text is null there."""
+    if pa.types.is_timestamp(kind):
+        return f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M:%S.%f')"
+    if pa.types.is_string(kind):
+        return f"nullif({value}, '')"
+    return f"CAST({value} AS VARCHAR)"
