@@ -145,9 +145,26 @@ def _follow(
         )
     if accepted or not generation.fingerprint or (inferred and generation.input_schema is None):
         return session.store.queries.update(
-            lease, generation, fingerprint=dict(now), input_schema=inferred
+            lease,
+            generation,
+            fingerprint={**now, "changes": _changes(session, generation, accepted)},
+            input_schema=inferred,
         )
     return generation
+
+
+def _changes(
+    session: Session, generation: Generation, accepted: tuple[str, ...]
+) -> list[dict[str, object]]:
+    """What changed in this generation, and when: a full reprocess cannot equal what came before."""
+    known = list(generation.fingerprint.get("changes", []))
+    last = session.store.batches.last(generation, with_files=False)
+    if not accepted or last is None:
+        return known
+    before = generation.fingerprint.get("output_schema", {})
+    added = [name for name in session.output_schema.names if name not in before]
+    change = {"after_batch": last.plan.batch_id, "what": list(accepted), "added_columns": added}
+    return [*known, change]
 
 
 def _check_behind(session: Session, generation: Generation) -> None:

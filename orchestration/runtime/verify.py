@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -134,9 +134,14 @@ def _verify(session: Session) -> Verification:
     if notes:
         return _cannot("; ".join(notes), offsets, tuple(notes))
     notes += json.loads(claim.get("remarks", "[]"))
-    left_out = session.stream.volatile_columns()
-    if left_out:
-        notes.append(f"columns that depend on now() are not compared: {', '.join(left_out)}")
+    volatile = session.stream.volatile_columns()
+    if volatile:
+        notes.append(f"columns that depend on now() are not compared: {', '.join(volatile)}")
+    changes = generation.fingerprint.get("changes", []) if generation else []
+    added = [name for change in changes for name in change["added_columns"]]
+    if added:
+        notes.append(f"columns added since are not compared: {', '.join(added)}")
+    left_out = {*volatile, *added}
     incremental = _incremental(session, record)
     if incremental is None:
         return _cannot(
@@ -144,7 +149,20 @@ def _verify(session: Session) -> Verification:
             "run the twin again",
             offsets,
         )
-    return _compared(session, incremental, full, offsets, tuple(left_out), tuple(notes))
+    found = _compared(session, incremental, full, offsets, left_out, tuple(notes))
+    if found.outcome == "different" and changes:
+        # Rows of before were computed by another declaration; only a reset makes them alike.
+        when = "; ".join(
+            f"after batch {change['after_batch']}: {', '.join(change['what'])}"
+            for change in changes
+        )
+        return replace(
+            found,
+            outcome="not_comparable",
+            reason=f"{found.reason}, and the declaration changed ({when}); "
+            f"'headwater reset {session.query.name}' brings both together",
+        )
+    return found
 
 
 def _compared(
@@ -152,7 +170,7 @@ def _compared(
     incremental: Snapshot,
     full: Snapshot,
     offsets: dict[str, Any],
-    left_out: tuple[str, ...],
+    left_out: set[str],
     notes: tuple[str, ...],
 ) -> Verification:
     columns = pa.schema([item for item in session.output_schema if item.name not in left_out])

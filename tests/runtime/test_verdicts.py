@@ -104,3 +104,42 @@ def test_a_reset_and_the_twin_follow_other_columns_and_partitions(tmp_path):
     changed.reprocess()
     assert changed.verify().passed
     assert DeltaTable(world.uri + "__full").metadata().partition_columns == ["p"]
+
+
+def test_a_changed_declaration_is_named_when_the_tables_differ(tmp_path):
+    world = World(tmp_path)
+    world.land(2)
+    world.run()
+    world.land(2)
+    other = stream(files(str(world.landing), schema=SCHEMA)).select("id", upper="lower(v)")
+    changed = StreamingQuery(
+        world.name, other, sink=delta_sink(world.name), settings=world.settings
+    )
+    changed.run()
+    changed.reprocess()
+    found = changed.verify()
+    assert found.outcome == "not_comparable"
+    assert "after batch 0" in found.reason
+    assert "reset clicks" in found.reason
+    changed.reset()
+    changed.run()
+    changed.reprocess()
+    assert changed.verify().passed
+
+
+def test_an_added_column_is_named_and_the_rest_compared(tmp_path):
+    world = World(tmp_path)
+    world.land(2)
+    world.run()
+    world.land(2)
+    wider = StreamingQuery(
+        world.name,
+        world.stream().select("*", doubled="id * 2"),
+        sink=delta_sink(world.name, schema_evolution="add_columns"),
+        settings=world.settings,
+    )
+    wider.run()
+    wider.reprocess()
+    found = wider.verify()
+    assert found.passed
+    assert found.notes == ("columns added since are not compared: doubled",)

@@ -1,0 +1,1 @@
+"""The pipelines of this project, one module a subject. Yours go here, too."""

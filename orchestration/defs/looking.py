@@ -1,0 +1,142 @@
+"""Is there anything to do? Asked at every tick, of the cursor store and of a listing.
+
+Dagster moves its own cursor when a run is asked for, not when it succeeds, so that one is never
+the truth here. No data is read, no lease is taken, and nothing of a query is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestration.clock import Clock, SystemClock
+from orchestration.cursors.store import CursorStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestration.cursors.records import BatchRecord, FileEntry, Generation
+    from orchestration.runtime.query import StreamingQuery
+    from orchestration.sources.base import Backlog
+
+__all__ = ["Look", "clock_time", "look", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a tick found.
+
+    Attributes:
+        wanted: Whether a run has something to do.
+        reason: One sentence, with numbers.
+        counts: For the run's tags: new files and bytes, offsets from and to.
+    """
+
+    wanted: bool
+    reason: str
+    counts: Mapping[str, str] = field(default_factory=dict)
+
+
+def look(query: StreamingQuery, *, clock: Clock | None = None) -> Look:
+    """Compare what the source has with what the cursor store remembers.
+
+    Raises:
+        CursorStoreError: The cursor store cannot be read.
+        SourceError: The source cannot be listed.
+    """
+    clock = clock or SystemClock()
+    settings = query.settings
+    with CursorStore.open(settings.cursors_url, clock=clock) as store:
+        holder = store.leases.holder(query.name)
+        if holder is not None:
+            return Look(False, f"it is being run by {holder}")
+        generation = store.queries.get(query.name)
+        last = store.batches.last(generation, with_files=False) if generation else None
+        unfinished = last if last is not None and last.committed_at is None else None
+        if unfinished is not None and unfinished.blocked and not unfinished.skip:
+            return Look(False, _blocked(query.name, unfinished))
+        history = _History(store, generation, last, query.source.name)
+        backlog = query.source.poll(history, clock=clock, settings=settings)
+    counts = _counts(backlog)
+    if generation is not None and generation.status == "resetting":
+        return Look(True, "a reset is to be finished", counts)
+    if unfinished is not None:
+        batch = unfinished.plan.batch_id
+        return Look(True, f"batch {batch} was left unfinished", {**counts, "batch": str(batch)})
+    noted = "; ".join(("", *backlog.notes))
+    if not backlog.exists and backlog.empty:
+        return Look(False, f"{_place(query)} does not exist yet")
+    standing = _standing(last, clock.now())
+    if backlog.empty and not backlog.must_record:
+        of = f"0 new of {number(backlog.seen, 'file')}" if backlog.seen else "nothing new"
+        return Look(False, of + standing + noted, counts)
+    if backlog.empty:
+        return Look(True, "what is there already is to be noted, and left out" + noted, counts)
+    new = f"{len(backlog.files):,} new of {number(backlog.seen, 'file')}, {backlog.bytes:,} bytes"
+    return Look(True, (new if backlog.files else "new rows") + standing + noted, counts)
+
+
+def clock_time(moment: datetime, now: datetime) -> str:
+    """``14:03`` on the same day, else with the date; always UTC."""
+    moment = moment.astimezone(UTC)
+    same_day = moment.date() == now.astimezone(UTC).date()
+    return f"{moment:%H:%M}" if same_day else f"{moment:%Y-%m-%d %H:%M}"
+
+
+class _History:
+    """What the source may know of the past, without a copy of a ledger of any length."""
+
+    def __init__(
+        self,
+        store: CursorStore,
+        generation: Generation | None,
+        last: BatchRecord | None,
+        source: str,
+    ) -> None:
+        self._store = store
+        self._generation = generation
+        self._source = source
+        parts = last.plan.slices if last else ()
+        self.offset: dict[str, Any] = next((p.end for p in parts if p.source == source), {})
+
+    def seen(self) -> Mapping[str, FileEntry]:
+        return self._store.ledger.seen(self._generation, self._source) if self._generation else {}
+
+    @property
+    def listing(self) -> dict[str, Any]:
+        if self._generation is None:
+            return {}
+        return self._store.ledger.listing(self._generation, self._source)
+
+
+def _counts(backlog: Backlog) -> dict[str, str]:
+    counts = {"new_files": str(len(backlog.files)), "new_bytes": str(backlog.bytes)}
+    for name in sorted({*backlog.start, *backlog.end}):
+        counts[f"{name}.from"] = str(backlog.start.get(name, 0))
+        counts[f"{name}.to"] = str(backlog.end.get(name, 0))
+    return counts
+
+
+def _place(query: StreamingQuery) -> str:
+    path = query.source.describe().get("path")
+    return f"the landing directory {path}" if path else query.source.description
+
+
+def _standing(last: BatchRecord | None, now: datetime) -> str:
+    if last is None:
+        return ""
+    return f"; last batch {last.plan.batch_id} at {clock_time(last.plan.timestamp, now)}"
+
+
+def _blocked(name: str, record: BatchRecord) -> str:
+    return (
+        f"batch {record.plan.batch_id} failed {record.failures} times the same way and is "
+        f"blocked: {record.last_error}. Mend the cause and 'headwater retry {name}', or "
+        f"'headwater skip {name} --to-quarantine' to set its files aside and go on"
+    )
+
+
+def number(count: int, noun: str) -> str:
+    """``1 file``, ``1,204 files``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
