@@ -67,7 +67,7 @@ class AssetOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[str, ...] | None = None
     max_duration: timedelta = timedelta(minutes=15)
-    verify: VerifyPolicy = VerifyPolicy(64 * 1024 * 1024)
+    verify: VerifyPolicy = VerifyPolicy(256 * 1024 * 1024)
     sensor: bool = True
     sensor_interval: int = 5
     schedule: str | None = None
@@ -75,7 +75,7 @@ class AssetOptions:
 
 
 def parse_verify(text: str) -> VerifyPolicy:
-    """A policy as it is written: ``"64 MiB"``, ``"always"``, ``"manual"`` or a cron line.
+    """A policy as it is written: ``"256 MiB"``, ``"always"``, ``"manual"`` or a cron line.
 
     Raises:
         DeclarationError: It is none of these.
@@ -91,7 +91,7 @@ def parse_verify(text: str) -> VerifyPolicy:
     except ValueError:
         raise DeclarationError(
             f"verify={text!r} is not a time to verify",
-            remedy='write a size of the whole input up to which every run verifies ("64 MiB"), '
+            remedy='write a size of the whole input up to which every run verifies ("256 MiB"), '
             '"always", "manual", or a cron line ("0 3 * * *")',
         ) from None
 

@@ -112,7 +112,7 @@ def pipeline(
     sensor_interval: str = "5 seconds",
     timezone: str = "UTC",
     max_duration: str = "15 minutes",
-    verify: str = "64 MiB",
+    verify: str = "256 MiB",
     description: str | None = None,
     column_descriptions: Mapping[str, str] | None = None,
     group: str = "incremental",
@@ -143,7 +143,7 @@ def pipeline(
         timezone: Of the schedule.
         max_duration: When a ``processing_time`` run ends; the sensor starts the next.
         verify: When a run also recomputes the twin and compares, to prove that nothing was lost
-            or doubled: up to this size of the whole input (``"64 MiB"``), ``"always"``,
+            or doubled: up to this size of the whole input (``"256 MiB"``), ``"always"``,
             ``"manual"`` (materialize the twin, or execute the check), or a cron line.
         description: Markdown; by default made of the stream.
         column_descriptions: Column to description.

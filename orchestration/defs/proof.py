@@ -170,7 +170,8 @@ def _standing(session: Session, why_not: str) -> Proof:
         return Proof(False, "WARN", f"Not verified yet: {why_not}; {advice}.")
     at = clock_time(last.checked_at, session.clock.now())
     described = (
-        f"{last.detail.get('reason', last.verdict)} (verified {at} UTC up to {last.offsets})"
+        f"{last.detail.get('reason', last.verdict)} (verified {at} UTC, up to "
+        f"{_position(last.offsets)})"
     )
     behind = _batches_behind(session, last)
     if behind:
@@ -186,6 +187,12 @@ def _standing(session: Session, why_not: str) -> Proof:
             "batches_since": behind,
         },
     )
+
+
+def _position(offsets: dict[str, Any]) -> str:
+    """``55 files``: how far the sources went, in words."""
+    parts = [f"{end:,} {unit}" for at in offsets.values() for unit, end in at.items()]
+    return " and ".join(parts) or "the beginning"
 
 
 def _batches_behind(session: Session, last: Remembered) -> int:
