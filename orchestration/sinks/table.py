@@ -19,6 +19,7 @@ from orchestration.errors import (
 from orchestration.objects import Place, storage_options
 from orchestration.redaction import redact
 from orchestration.sinks.durability import sync_commit
+from orchestration.sinks.skipping import skipping_properties
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -147,7 +148,9 @@ class SinkTable:
             table = self._create()
         self.check_identity(table, known_id, reclaim=reclaim)
         self._check_features(table)
-        if not reclaim:
+        if reclaim:
+            self._take_over(table)
+        else:
             self.check_schema(table, evolve=self.schema_evolution == "add_columns")
         return str(table.metadata().id)
 
@@ -174,8 +177,7 @@ class SinkTable:
             )
         elif owner.get(_STORE) != self.owner.store_id:
             if reclaim:
-                self._take_over(table)
-                return
+                return  # taken over below
             if known_id is None:
                 raise CursorStoreLost(
                     f"{redact(self.uri)} holds what query {self.owner.query_id!r} wrote before, "
@@ -242,7 +244,7 @@ class SinkTable:
                 schema=self.delta_schema(),
                 mode="error",
                 partition_by=list(self.partition_by),
-                configuration=self.owner.properties(),
+                configuration=self._properties(),
                 storage_options=storage_options(self.uri),
                 raise_if_key_not_exists=False,
             )
@@ -280,8 +282,13 @@ class SinkTable:
         table.update_incremental()
         self.sync(table.version())
 
+    def _properties(self) -> dict[str, str]:
+        """Owner, and what readers may skip by; the latter only once the columns are known."""
+        skipping = skipping_properties(self.schema, self.partition_by) if self.schema.names else {}
+        return {**self.owner.properties(), **skipping}
+
     def _take_over(self, table: DeltaTable) -> None:
-        wanted = self.owner.properties()
+        wanted = self._properties()
         found = table.metadata().configuration
         if any(found.get(key) != value for key, value in wanted.items()):
             table.alter.set_table_properties(wanted, raise_if_not_exists=False)
