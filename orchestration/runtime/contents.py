@@ -164,6 +164,7 @@ def _constant(value: str | None, kind: Any, number: int) -> Any:
     if pa.types.is_timestamp(kind):
         moment = datetime.fromisoformat(value)
         # Delta writes no zone where it means UTC.
-        one = moment.replace(tzinfo=moment.tzinfo or UTC) if kind.tz else moment
-        return pa.repeat(pa.scalar(one, kind), number)
-    return pa.repeat(pc.cast(pa.scalar(value, pa.string()), kind), number)
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC) if kind.tz else moment
+        return pa.repeat(pa.scalar(moment, kind), number)
+    one: Any = pc.cast(pa.scalar(value, pa.string()), kind)
+    return pa.repeat(one, number)

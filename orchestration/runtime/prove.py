@@ -123,7 +123,7 @@ def prove(
     points: Sequence[str] = CRASH_POINTS,
     kills: int = 5,
     seed: int | None = None,
-    max_bytes: int = 256 * 1024 * 1024,
+    max_bytes: int = 100_000_000,
     workers: int = 2,
     clock: Clock | None = None,
     on_start: Callable[[Proof], None] | None = None,

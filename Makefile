@@ -1,0 +1,64 @@
+# `make` alone says what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Test processes. Each starts servers of its own, so more than cores is slower.
+JOBS ?= 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test check format prove bench soak clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with everything in it, at the tested versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Headwater needs Python 3.11 or newer; '$(PYTHON)' is" \
+	    "$$($(PYTHON) --version 2>/dev/null || echo 'not there')." \
+	    "Name another: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV) (a few minutes the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## See it all in a minute: batches, a kill, the proof, what it saves
+	@$(BIN)/headwater demo
+
+dev: $(STAMP) ## Open Dagster on the same data, the sensors on
+	@$(BIN)/headwater dev
+
+test: $(STAMP) ## Run the tests
+	@$(BIN)/python -m pytest -q -m 'not slow' -n $(JOBS) --dist loadfile
+
+check: $(STAMP) ## Lint, format, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code, and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+prove: $(STAMP) ## Kill the demo's query at every step, and compare the tables
+	@test -e landing/web_logs || $(BIN)/headwater demo
+	@$(BIN)/headwater prove web_logs_clean
+
+bench: $(STAMP) ## Measure: ingestion, memory, an idle run over 100,000 files
+	@$(BIN)/python -m benchmarks.ingest
+	@$(BIN)/python -m benchmarks.memory
+	@$(BIN)/python -m benchmarks.idle
+
+soak: $(STAMP) ## Kill a run fifty times while files keep coming, and count every row
+	@$(BIN)/python -m benchmarks.soak
+
+clean: ## Delete .venv and caches; tables, state and landing files stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

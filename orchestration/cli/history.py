@@ -1,0 +1,55 @@
+"""``headwater history``: the batches so far."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from orchestration.cli.context import Context, json_option, name_argument, pass_context
+from orchestration.cli.words import at, count, duration, size
+from orchestration.clock import SystemClock
+from orchestration.runtime.status import history as query_history
+
+__all__ = ["history"]
+
+
+@click.command()
+@name_argument
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1))
+@json_option
+@pass_context
+def history(context: Context, name: str, limit: int, *, as_json: bool) -> None:
+    """List the committed batches of NAME, the newest first."""
+    with context.query(name).open() as session:
+        batches = query_history(session, limit)
+        generation = session.store.queries.get(name)
+        total = session.store.batches.count(generation) if generation else 0
+    if as_json:
+        context.emit([batch.to_json() for batch in batches])
+        return
+    console = context.console()
+    if not batches:
+        console.print(f"{name} has committed no batch yet. Next: headwater run {name}")
+        return
+    now = SystemClock().now()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("batch", "at", "files", "bytes", "rows in", "rows out", "bad", "time"):
+        table.add_column(heading, justify="left" if heading == "at" else "right")
+    table.add_column("version", justify="right")
+    table.add_column("")
+    for batch in batches:
+        table.add_row(
+            str(batch.batch_id),
+            at(batch.at, now),
+            f"{batch.files:,}",
+            size(batch.bytes),
+            f"{batch.num_input_rows:,}",
+            f"{batch.num_output_rows:,}",
+            f"{batch.quarantined_rows:,}",
+            duration(batch.batch_duration_ms / 1000),
+            "-" if batch.sink.version is None else str(batch.sink.version),
+            "skipped" if batch.skipped else "after a crash" if batch.replayed else "",
+        )
+    console.print(table)
+    if total > len(batches):
+        console.print(f"{count(total, 'batch', 'batches')} in all; --limit {total} shows them")

@@ -1,0 +1,163 @@
+"""``headwater run``: micro-batches, with their progress."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration.cli.batch_bar import BatchBar
+from orchestration.cli.context import Context, json_option, name_argument, pass_context
+from orchestration.cli.trigger import trigger_option
+from orchestration.cli.words import count, duration, nothing_new, size
+from orchestration.clock import SystemClock
+from orchestration.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from types import FrameType
+
+    from rich.console import Console
+
+    from orchestration.runtime.query import StreamingQuery
+    from orchestration.runtime.runner import RunSummary
+    from orchestration.runtime.triggers import Trigger
+
+__all__ = ["run", "run_shown", "show_summary"]
+
+
+@click.command()
+@name_argument
+@trigger_option
+@json_option
+@pass_context
+def run(context: Context, name: str, trigger: Trigger | None, *, as_json: bool) -> None:
+    """Run batches of NAME until what was there at the start is done, or as --trigger says.
+
+    Ctrl-C or SIGTERM ends it after the batch in hand; a second one at once. Either way, and after
+    any crash, the next run goes on where this one was.
+    """
+    query = context.query(name)
+    console = context.console(as_json=as_json)
+    summary = run_shown(query, console, trigger)
+    if as_json:
+        context.emit(
+            {
+                "query": name,
+                "run_id": summary.run_id,
+                "batches": [batch.to_json() for batch in summary.batches],
+                "seen_files": summary.seen_files,
+                "files_left": len(summary.backlog.files) if summary.backlog else 0,
+                "notes": list(summary.notes),
+                "waiting": summary.waiting,
+            }
+        )
+
+
+def run_shown(
+    query: StreamingQuery, console: Console, trigger: Trigger | None = None
+) -> RunSummary:
+    """Run a query with a progress bar, and say what came of it and what comes next."""
+    clock = SystemClock()
+    chosen = trigger or query.trigger
+    if chosen.interval is not None:
+        console.print(
+            f"{query.name}: a batch every {duration(chosen.interval.total_seconds())}; "
+            "Ctrl-C ends it after the batch in hand"
+        )
+    with _stopping(console) as stop, BatchBar(console) as bar:
+        summary = query.execute(
+            trigger, on_plan=bar.planned, on_batch=bar.finished, stop=stop, clock=clock
+        )
+    show_summary(console, query, summary, clock.now(), stopped=stop.is_set())
+    return summary
+
+
+def show_summary(
+    console: Console,
+    query: StreamingQuery,
+    summary: RunSummary,
+    now: datetime,
+    *,
+    stopped: bool = False,
+) -> None:
+    """Say what a run did, and what to do next."""
+    name = query.name
+    for note in summary.notes:
+        console.print(f"  note: {note}", style="yellow")
+    if not summary.batches:
+        console.print(f"{name}: {_idle(query, summary, now)}")
+        return
+    batches = summary.batches
+    rows = sum(item.num_output_rows for item in batches)
+    bad = sum(item.quarantined_rows for item in batches)
+    files = sum(item.files for item in batches)
+    read = sum(item.bytes for item in batches)
+    seconds = sum(item.batch_duration_ms for item in batches) / 1000
+    sink = batches[-1].sink
+    version = "" if sink.version is None else f" (version {sink.version})"
+    console.print(
+        f"{name}: {count(len(batches), 'batch', 'batches')}, {count(rows, 'row')} from "
+        f"{count(files, 'file')} ({size(read)}) in {duration(seconds)}",
+        style="bold green",
+    )
+    console.print(f"  table {sink.description}{version}")
+    for batch in batches:
+        if batch.replayed:
+            console.print(f"  batch {batch.batch_id} had been left by a crash and is finished now")
+    if bad:
+        console.print(
+            f"  {count(bad, 'bad record')} set aside → headwater quarantine {name}", style="yellow"
+        )
+    left = len(summary.backlog.files) if summary.backlog else 0
+    if left:
+        why = "stopped after the batch in hand; " if stopped else ""
+        console.print(f"  {why}{count(left, 'file')} left → headwater run {name}")
+    else:
+        console.print(f"  nothing is left; is it right? → headwater verify {name}")
+
+
+def _idle(query: StreamingQuery, summary: RunSummary, now: datetime) -> str:
+    if summary.backlog is not None and not summary.backlog.exists:
+        return f"nothing to read: {redact(query.source.description)}: not there yet"
+    if summary.waiting:
+        return f"nothing to do: {summary.waiting}"
+    with query.open() as session:
+        generation = session.store.queries.get(query.name)
+        last = session.store.batches.last(generation, with_files=False) if generation else None
+    return nothing_new(
+        summary.seen_files,
+        last.plan.batch_id if last else None,
+        last.plan.timestamp if last else None,
+        now,
+    )
+
+
+@contextmanager
+def _stopping(console: Console) -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second ends the process."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        for one in former:
+            signal.signal(one, signal.SIG_DFL)
+        # Not here: the main thread may be inside the event's own lock.
+        threading.Thread(target=stop.set, daemon=True).start()
+        console.print("stopping after the batch in hand; once more ends it at once")
+
+    former = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    for one in former:
+        signal.signal(one, handle)
+    try:
+        yield stop
+    finally:
+        for one, handler in former.items():
+            signal.signal(one, handler)

@@ -1,0 +1,149 @@
+"""``headwater status``: where every query stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from orchestration.cli.context import Context, json_option, pass_context
+from orchestration.cli.words import at, count, details, duration, size
+from orchestration.clock import SystemClock
+from orchestration.redaction import redact
+from orchestration.runtime.status import CostPanel, QueryStatus, costs
+from orchestration.runtime.status import status as query_status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import Console
+
+__all__ = ["show_costs", "status"]
+
+_COLOURS = {"blocked": "bold red", "unfinished": "yellow", "resetting": "yellow", "running": "cyan"}
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+@pass_context
+def status(context: Context, name: str | None, *, as_json: bool) -> None:
+    """Show where the queries stand, or NAME in full. Takes no lease, reads no data."""
+    queries = [context.query(name)] if name else list(context.queries.values())
+    found: list[tuple[QueryStatus, CostPanel]] = []
+    for query in queries:
+        with query.open() as session:
+            found.append((query_status(session), costs(session)))
+    if as_json:
+        items = [{**state.to_json(), "costs": panel.to_json()} for state, panel in found]
+        context.emit(items[0] if name else items)
+        return
+    console = context.console()
+    now = SystemClock().now()
+    if name:
+        _show_one(console, *found[0], now)
+    elif found:
+        console.print(_table([state for state, _ in found], now))
+        _show_next(console, [state for state, _ in found])
+    else:
+        console.print(f"Module {context.module!r} declares no query.")
+
+
+def _table(states: list[QueryStatus], now: datetime) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("query")
+    table.add_column("state")
+    for heading in ("batches", "rows", "quarantined", "files"):
+        table.add_column(heading, justify="right")
+    table.add_column("last batch")
+    for state in states:
+        table.add_row(
+            state.name,
+            state.state,
+            f"{state.batches:,}",
+            f"{state.rows:,}",
+            f"{state.rows_quarantined:,}",
+            f"{state.files:,}",
+            "-"
+            if state.last_batch_id is None
+            else f"{state.last_batch_id} at {at(state.last_batch_at, now)}",
+            style=_COLOURS.get(state.state),
+        )
+    return table
+
+
+def _show_one(console: Console, state: QueryStatus, panel: CostPanel, now: datetime) -> None:
+    console.print(f"{state.name}: {state.state}", style=_COLOURS.get(state.state, "bold"))
+    rows: list[tuple[str, object]] = []
+    if state.last_batch_id is not None:
+        rows.append(("last batch", f"{state.last_batch_id} at {at(state.last_batch_at, now)}"))
+        rows.append(("batches", f"{state.batches:,} (generation {state.generation})"))
+        rows.append(("rows", f"{state.rows:,} from {count(state.files, 'file')}"))
+        rows.append(("quarantined", f"{state.rows_quarantined:,}"))
+    if state.holder:
+        rows.append(("run by", state.holder))
+    if state.last_error:
+        rows.append(("last error", redact(state.last_error)))
+    if state.input_schema:
+        columns = ", ".join(f"{name} {kind}" for name, kind in state.input_schema.items())
+        rows.append(("inferred", columns))
+    rows += [(f"{role} table", redact(uri)) for role, uri in state.tables.items()]
+    console.print(details(rows))
+    show_costs(console, panel)
+    _show_next(console, [state])
+
+
+def show_costs(console: Console, panel: CostPanel) -> None:
+    """What the incremental runs cost beside the full reprocess; all measured."""
+    if not panel.runs:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("measured")
+    for heading in ("rows read", "bytes read", "time"):
+        table.add_column(heading, justify="right")
+    table.add_row(
+        "last incremental run",
+        f"{panel.last_rows:,}",
+        size(panel.last_bytes),
+        duration(panel.last_seconds),
+    )
+    if panel.full_runs:
+        table.add_row(
+            "last full reprocess",
+            f"{panel.last_full_rows:,}",
+            size(panel.last_full_bytes),
+            duration(panel.last_full_seconds),
+        )
+    table.add_row(
+        f"all {count(panel.runs, 'incremental run')}",
+        f"{panel.rows:,}",
+        size(panel.bytes),
+        duration(panel.seconds),
+    )
+    console.print(table)
+    if panel.times_cheaper is not None and panel.times_cheaper > 1:
+        console.print(
+            f"  keeping it current took {panel.times_cheaper:g} times less time than a full "
+            "reprocess"
+        )
+    if panel.runs > 1 and panel.times_fewer_rows is not None:
+        console.print(
+            f"  a full reprocess instead of each run would have read "
+            f"{count(panel.rows_if_full, 'row')}: {panel.times_fewer_rows:g} times as many"
+        )
+
+
+def _show_next(console: Console, states: list[QueryStatus]) -> None:
+    for state in states:
+        name = state.name
+        if state.state == "blocked":
+            console.print(
+                f"→ {name}: batch {state.last_batch_id} keeps failing: "
+                f"{redact(state.last_error or '')}\n  'headwater retry {name}', or "
+                f"'headwater skip {name} --to-quarantine'"
+            )
+        elif state.state in {"unfinished", "resetting"}:
+            console.print(f"→ {name}: 'headwater run {name}' finishes what was left")
+        elif state.state == "never run":
+            console.print(f"→ {name}: 'headwater plan {name}', then 'headwater run {name}'")
