@@ -7,7 +7,7 @@ Planning is separate from reading: :meth:`Source.poll` lists, :meth:`Source.take
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from orchestration.sources.inputs import FileFormat, FilesInput, InputFile, TableInput
 
@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "SourceHistory",
     "TableInput",
+    "Versioned",
 ]
 
 JsonDict = dict[str, Any]
@@ -79,6 +80,14 @@ class Limits:
 
 
 UNLIMITED = Limits()
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A mapping of files that can show their versions without making an object of each."""
+
+    def versions(self) -> Mapping[str, tuple[int, int, str | None]]:
+        """Path to size, modification time in microseconds, and etag."""
 
 
 class SourceHistory(Protocol):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestration.cursors.records import FileEntry
 from orchestration.errors import FileRewritten
-from orchestration.sources.base import Backlog
+from orchestration.sources.base import Backlog, Versioned
 from orchestration.sources.existing import pack, unpack
 from orchestration.sources.notes import about_files, about_skipped
 
@@ -189,6 +189,8 @@ class _Scan:
         self, seen: Mapping[str, FileEntry], now: datetime, min_age: timedelta | None
     ) -> None:
         self._seen = seen
+        # A ledger has the bare versions at hand; most files are just what they were.
+        self._versions = seen.versions() if isinstance(seen, Versioned) else {}
         self._now_us = _epoch_us(now)
         self._min_age_us = 0 if min_age is None else min_age // _MICROSECOND
         self.paths: list[str] = []
@@ -199,9 +201,13 @@ class _Scan:
 
     def read(self, found: Iterable[Found]) -> None:
         lookup = self._seen.get
+        version = self._versions.get
         listed = self.paths.append
         for item in found:
             listed(item[0])
+            if version(item[0]) == item[1:]:
+                self.known += 1
+                continue
             known = lookup(item[0])
             if known is not None:
                 self.known += 1
