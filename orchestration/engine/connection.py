@@ -7,14 +7,15 @@ runs one has no access to anything but the directories that its batch writes to.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.streams.schema import quote_literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     import duckdb
 
 __all__ = ["Limits"]
@@ -68,17 +69,20 @@ class Limits:
         import duckdb
 
         self.spill_dir.mkdir(parents=True, exist_ok=True)
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "temp_directory": str(self.spill_dir),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "preserve_insertion_order": "false",
-        }
+        connection = duckdb.connect(":memory:")
+        settings = [
+            "TimeZone = 'UTC'",
+            f"temp_directory = {quote_literal(str(self.spill_dir))}",
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            "preserve_insertion_order = false",
+            "python_enable_replacements = false",
+            "enable_progress_bar = false",  # it writes to the standard output of a shell
+        ]
         if self.memory is not None:
-            config["memory_limit"] = self.memory
+            settings.append(f"memory_limit = {quote_literal(self.memory)}")
         if self.threads is not None:
-            config["threads"] = str(self.threads)
-        connection = duckdb.connect(":memory:", config=config)
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET python_enable_replacements = false")
+            settings.append(f"threads = {int(self.threads)}")
+        for setting in settings:
+            connection.execute(f"SET {setting}")
         return connection

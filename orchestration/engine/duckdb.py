@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from orchestration.engine.base import BatchJob, BatchOutput, FilesInput, TableInput
 from orchestration.engine.compare import Comparison, TableFile, compare_files, read_rows
@@ -25,7 +22,10 @@ from orchestration.errors import BadRecords, SchemaError
 from orchestration.streams.operators import MapBatches, Operator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import duckdb
+    import pyarrow as pa
 
 __all__ = ["DuckDBEngine"]
 
@@ -44,7 +44,10 @@ class DuckDBEngine:
     """
 
     def __init__(
-        self, memory_limit: str | None = None, threads: int | None = None, spill_dir: Path | None = None
+        self,
+        memory_limit: str | None = None,
+        threads: int | None = None,
+        spill_dir: Path | None = None,
     ) -> None:
         import os
         import tempfile
@@ -54,6 +57,7 @@ class DuckDBEngine:
         )
         self._threads = min(threads or os.cpu_count() or 1, 8)
         self._described: dict[Any, pa.Schema] = {}
+        self._kept: tuple[Any, duckdb.DuckDBPyConnection] | None = None
 
     def describe(self, schema: pa.Schema, operators: tuple[Operator, ...]) -> pa.Schema:
         """Columns and types that ``operators`` make of rows of ``schema``.
@@ -117,6 +121,7 @@ class DuckDBEngine:
     def close(self) -> None:
         """Let go of memory and spilled data."""
         self._described.clear()
+        self._forget()
 
     @contextmanager
     def _unguarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -137,7 +142,7 @@ class DuckDBEngine:
             counts = Counts(good=job.input.table.num_rows)
         else:
             feed = Feed(job.input, reader_of(job.input), quarantine, self._threads, caught)
-            schema, source = source_of(job.input)
+            schema, source = source_of(job.input, barrier=bool(job.operators))
             stream = stack.enter_context(feed.opened())
             counts = feed.counts
         self._check_output(job, schema)
@@ -182,18 +187,41 @@ class DuckDBEngine:
                 sql = plain_source(operator.schema.names)
             else:
                 sql = applied(sql, [operator], job.timestamp)
-        connection = limits.connect([job.sink_dir])
-        stack.callback(connection.close)
-        connection.register(INPUT, stream)
-        return write(
-            connection,
-            sql,
-            job.output_schema,
-            job.sink_dir,
-            job.file_prefix,
-            partition_by=job.partition_by,
-            target_file_size=job.target_file_size,
-        )
+        with self._writing(limits, job.sink_dir) as connection:
+            connection.register(INPUT, stream)
+            return write(
+                connection,
+                sql,
+                job.output_schema,
+                job.sink_dir,
+                job.file_prefix,
+                partition_by=job.partition_by,
+                target_file_size=job.target_file_size,
+            )
+
+    @contextmanager
+    def _writing(self, limits: Limits, directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write to the directory; the last one, where it fits.
+
+        Opening one takes tens of milliseconds, as long as a small batch.
+        """
+        key = (limits, directory)
+        if self._kept is not None and self._kept[0] != key:
+            self._forget()
+        if self._kept is None:
+            self._kept = (key, limits.connect([directory]))
+        connection = self._kept[1]
+        try:
+            yield connection
+            connection.unregister(INPUT)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        if self._kept is not None:
+            self._kept[1].close()
+            self._kept = None
 
     def _check_output(self, job: BatchJob, schema: pa.Schema) -> None:
         """Refuse to cast a result to a table of other types."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestration.errors import ExpressionError, HeadwaterError
+from orchestration.errors import ExpressionError, HeadwaterError, SinkUnavailable
 from orchestration.streams.operators import Operator, Select, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Caught", "translated"]
 
@@ -62,7 +64,7 @@ def _error(error: Exception, operators: tuple[Operator, ...]) -> HeadwaterError:
             "(max_files, max_bytes)",
         )
     if isinstance(error, duckdb.IOException):
-        return HeadwaterError(
+        return SinkUnavailable(
             f"the engine cannot write: {reason}", remedy="check disk space and permissions"
         )
     if not isinstance(error, (duckdb.DataError, duckdb.ProgrammingError, duckdb.OperationalError)):

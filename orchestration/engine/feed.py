@@ -11,17 +11,20 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from orchestration.engine.base import FilesInput, InputFile
 from orchestration.engine.coercions import BadValue, scalar
-from orchestration.engine.failures import Caught
-from orchestration.engine.json_lines import Numbers
 from orchestration.engine.line_chunks import UnreadableFile
 from orchestration.engine.quarantine import BadRecord, Quarantine
+from orchestration.errors import FileMissing, SourceUnavailable
+
+if TYPE_CHECKING:
+    from orchestration.engine.base import FilesInput, InputFile
+    from orchestration.engine.failures import Caught
+    from orchestration.engine.json_lines import Numbers
 
 __all__ = ["FILE_TYPE", "Counts", "Feed", "Piece", "Reader"]
 
@@ -150,10 +153,23 @@ class Feed:
                 place.constants = [_partition(file, item) for item in self._partitions]
                 for work in self._reader.works(file):
                     yield place, work
+            except FileNotFoundError as error:
+                raise FileMissing(
+                    f"{file.name} vanished while it was read",
+                    remedy='put it back, or let on_missing="quarantine" set such files aside',
+                ) from error
+            except OSError as error:
+                raise SourceUnavailable(
+                    f"{file.name} cannot be read: {error.strerror or error}",
+                    remedy="check the file and its permissions; the next run reads it again",
+                ) from error
             except UnreadableFile as error:
                 reason = str(error)
-                yield place, lambda reason=reason, size=file.size: Piece(  # type: ignore[misc]
-                    [], [BadRecord(None, reason, None, size, None)], 0
+                yield (
+                    place,
+                    lambda reason=reason, size=file.size: Piece(  # type: ignore[misc]
+                        [], [BadRecord(None, reason, None, size, None)], 0
+                    ),
                 )
 
     def _finished(self, place: _Place, future: Future[Piece]) -> Iterator[pa.RecordBatch]:

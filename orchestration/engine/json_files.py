@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from orchestration.engine.base import FileFormat, InputFile
 from orchestration.engine.feed import Piece, Reader, Work
 from orchestration.engine.json_lines import JsonLines
 from orchestration.engine.line_chunks import Chunk, LongLine, opened, read_chunks
 from orchestration.engine.quarantine import BadRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestration.engine.base import FileFormat, InputFile
 
 __all__ = ["LINE", "JsonFiles", "long_line"]
 
@@ -43,12 +46,12 @@ class JsonFiles(Reader):
         with opened(file.local) as stream:
             for part in read_chunks(stream, self._format.max_line_bytes):
                 if isinstance(part, Chunk):
-                    yield partial(self._chunk, part.data)
+                    yield partial(self._chunk, part.data, part.size)
                 else:
                     yield partial(long_line, part, self._format.max_line_bytes)
 
-    def _chunk(self, data: bytes) -> Piece:
-        found = self._lines.read(data)
+    def _chunk(self, data: bytes, size: int) -> Piece:
+        found = self._lines.read(data, size)
         return Piece([([lines], numbers) for lines, numbers in found.parts], found.bad, found.lines)
 
 
@@ -56,5 +59,3 @@ def long_line(line: LongLine, limit: int) -> Piece:
     """The piece that an over-long line is."""
     reason = f"a line of {line.size:,} bytes; at most {limit:,} are read"
     return Piece([], [BadRecord(1, reason, line.head, line.size, line.sha256)], 1)
-
-

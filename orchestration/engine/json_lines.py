@@ -26,7 +26,10 @@ __all__ = ["JsonLines", "ReadChunk"]
 _FEW = 12  # lines: below, making the expression ready costs more than reading them one by one
 _SAMPLE = 24  # lines that a template learns from
 _FAMILIES = 3  # templates kept: kinds of records in one source
+_BLOCK = 32  # lines proved at a time
 _TRIES = 3  # at widening them, in one chunk
+
+_NEWLINE = ord("\n")
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -68,9 +71,9 @@ class JsonLines:
         self._misses = 0
         self._lock = threading.Lock()
 
-    def read(self, data: bytes) -> ReadChunk:
-        """Read one chunk of whole lines."""
-        offsets = _line_offsets(data)
+    def read(self, data: bytes, size: int | None = None) -> ReadChunk:
+        """Read one chunk: the whole lines in the first ``size`` bytes of ``data``."""
+        offsets = _line_offsets(data, len(data) if size is None else size)
         count = len(offsets) - 1
         open_ = np.ones(count, dtype=bool)
         bad: list[BadRecord] = []
@@ -89,7 +92,9 @@ class JsonLines:
                 return ReadChunk([(_strings(data, offsets), np.arange(1, count + 1))], bad, count)
             if proved.any():
                 numbers = np.flatnonzero(proved)
-                parts.append((_strings(data, offsets).take(pa.array(numbers)), numbers + 1))
+                parts.append(
+                    (_strings(data, offsets).take(pa.array(numbers, pa.int64())), numbers + 1)
+                )
                 open_ &= ~proved
         self._read_one_by_one(data, offsets, np.flatnonzero(open_), parts, bad)
         bad.sort(key=lambda record: record.line or 0)
@@ -100,40 +105,29 @@ class JsonLines:
         numbers = range(len(offsets) - 1)
         found = set(np.flatnonzero(np.diff(offsets) > self._max_line_bytes).tolist())
         found = {n for n in found if len(_line(data, offsets, n)) > self._max_line_bytes}
-        if not data.isascii() and not _is_text(data):
+        if not data.isascii() and not _is_text(data[: offsets[-1]]):
             found |= {n for n in numbers if not _is_text(_line(data, offsets, n))}
         return sorted(found)
 
     def _proved(self, data: bytes, offsets: Numbers, open_: Any) -> Any:
         """Which lines match a template; new templates are learned where few do."""
-        lines: Any = pa.Array.from_buffers(
-            pa.binary(),
-            len(offsets) - 1,
-            [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)],
-        )
+        lines = _binaries(data, offsets)
         proved = np.zeros(len(open_), dtype=bool)
         tried: set[str] = set()
         for _ in range(_TRIES + 1):
             for template in self._templates:
-                if template.pattern not in tried:
-                    tried.add(template.pattern)
-                    self._match(lines, template.pattern, open_, proved)
+                if template.line not in tried:
+                    tried.add(template.line)
+                    wanted = open_ & ~proved
+                    if wanted.all():
+                        _match_blocks(data, offsets, template.lines, proved)
+                        wanted = open_ & ~proved
+                    _match(lines, template.line, wanted, proved)
             rest = np.flatnonzero(open_ & ~proved)
             # Three more tries for every million lines of misses would still cost nothing.
             if len(rest) <= max(_FEW, len(open_) // 50) or not self._learn(data, offsets, rest):
                 break
         return proved
-
-    @staticmethod
-    def _match(lines: Any, pattern: str, open_: Any, proved: Any) -> None:
-        wanted = open_ & ~proved
-        if wanted.all():
-            proved |= pc.match_substring_regex(lines, pattern).to_numpy(zero_copy_only=False)
-        elif wanted.any():
-            numbers = np.flatnonzero(wanted)
-            some = lines.take(pa.array(numbers))
-            found = pc.match_substring_regex(some, pattern).to_numpy(zero_copy_only=False)
-            proved[numbers[found]] = True
 
     def _learn(self, data: bytes, offsets: Numbers, rest: Numbers) -> bool:
         """Widen a template by some of the lines that none proved; false where that is no use."""
@@ -152,7 +146,7 @@ class JsonLines:
             known = list(self._templates)
             for place, template in enumerate(known):
                 wider = learn(lines, self._schema, rescue=self._rescue, known=template)
-                if wider is not None and wider.pattern != template.pattern:
+                if wider is not None and wider.line != template.line:
                     known[place] = wider
                     self._templates = tuple(known)
                     return True
@@ -162,7 +156,7 @@ class JsonLines:
                 self._misses += 1
                 return False
             self._templates = (*known, fresh)
-            return fresh.pattern not in {template.pattern for template in known}
+            return fresh.line not in {template.line for template in known}
 
     def _read_one_by_one(
         self,
@@ -187,17 +181,44 @@ class JsonLines:
             parts.append((pa.array(good, pa.string()), np.array(places)))
 
 
-def _line_offsets(data: bytes) -> Numbers:
+def _match_blocks(data: bytes, offsets: Numbers, pattern: str, proved: Any) -> None:
+    """Prove some lines at a time; where one of them fails, none of its block is proved."""
+    starts = offsets[:-1:_BLOCK]
+    found = _matches(_binaries(data, np.append(starts, offsets[-1])), pattern)
+    proved |= np.repeat(found, _BLOCK)[: len(proved)]
+
+
+def _match(lines: Any, pattern: str, wanted: Any, proved: Any) -> None:
+    """Prove the wanted lines one by one."""
+    if wanted.any():
+        numbers = np.flatnonzero(wanted)
+        proved[numbers[_matches(lines.take(pa.array(numbers)), pattern)]] = True
+
+
+def _matches(texts: Any, pattern: str) -> Any:
+    return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
+
+
+def _line_offsets(data: bytes, size: int) -> Numbers:
     """Where each line starts, and the end; newlines belong to the line before them."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8, size) == _NEWLINE) + 1
     offsets = np.concatenate(([0], ends))
-    return offsets if offsets[-1] == len(data) else np.append(offsets, len(data))
+    return offsets if offsets[-1] == size else np.append(offsets, size)
+
+
+def _binaries(data: bytes, offsets: Numbers) -> Any:
+    """Pieces of the data; as bytes, on which the expressions are faster and shorter."""
+    buffers = [None, _buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
 
 
 def _strings(data: bytes, offsets: Numbers) -> pa.Array[Any]:
-    return pa.StringArray.from_buffers(
-        len(offsets) - 1, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)
-    )
+    return pa.StringArray.from_buffers(len(offsets) - 1, _buffer(offsets), pa.py_buffer(data))
+
+
+def _buffer(offsets: Numbers) -> pa.Buffer:
+    narrow: Any = offsets.astype(np.int32)
+    return pa.py_buffer(narrow)
 
 
 def _line(data: bytes, offsets: Numbers, number: int) -> bytes:

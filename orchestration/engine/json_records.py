@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NoReturn
@@ -32,7 +33,7 @@ _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 class _Pairs(dict[str, Any]):
     """A JSON object that remembers which keys came twice."""
 
-    __slots__ = ("twice",)
+    twice: set[str]
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -40,8 +41,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) == len(pairs):
         return found
     marked = _Pairs(found)
-    seen: set[str] = set()
-    marked.twice = {key for key, _ in pairs if key in seen or seen.add(key)}  # type: ignore[func-returns-value]
+    counts = Counter(key for key, _ in pairs)
+    marked.twice = {key for key, count in counts.items() if count > 1}
     return marked
 
 
@@ -66,13 +67,13 @@ class JsonRecords:
     """
 
     def __init__(self, schema: pa.Schema, *, timezone: str | None, rescue: bool) -> None:
-        self._decoder = json.JSONDecoder(
+        decoder: Any = json.JSONDecoder(
             object_pairs_hook=_pairs,
             parse_float=Number,
             parse_int=Number,
             parse_constant=_not_json,
         )
-        self._scan = self._decoder.scan_once
+        self._scan = decoder.scan_once
         self._rescue = rescue
         fields = list(schema)
         self._columns = {item.name: self._shape(item, timezone, item.name) for item in fields}
@@ -89,6 +90,7 @@ class JsonRecords:
         if line.count("[") + line.count("{") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
             raise BadValue(f"nested deeper than {MAX_DEPTH} levels")
         rescued: dict[str, Any] = {}
+        value: Any
         try:
             start = _SPACE.match(line).end()  # type: ignore[union-attr]
             if self._raw and line[start : start + 1] == "{":
@@ -128,7 +130,9 @@ class JsonRecords:
         if is_json(field):
             return _raw_text
         if pa.types.is_struct(kind):
-            inner = {part.name: self._shape(part, timezone, f"{place}.{part.name}") for part in kind}
+            inner = {
+                part.name: self._shape(part, timezone, f"{place}.{part.name}") for part in kind
+            }
             return lambda value: _members(_an(dict, value, "STRUCT"), inner)
         if pa.types.is_map(kind):
             convert = self._shape(kind.item_field, timezone, place)
@@ -139,7 +143,7 @@ class JsonRecords:
         if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             raise SchemaError(
                 f'column "{place}": JSON has no bytes, so a BLOB cannot be read from it',
-                remedy="declare it VARCHAR and decode it: select(x=\"from_base64(x)\")",
+                remedy='declare it VARCHAR and decode it: select(x="from_base64(x)")',
             )
         return scalar(kind, timezone=timezone)
 

@@ -19,14 +19,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestration.streams.schema import duckdb_type, is_json, quote_identifier, quote_literal
+from orchestration.engine.json_transform import EXACT_DIGITS
+from orchestration.streams.schema import is_json
 
-__all__ = ["Template", "learn", "transform_spec", "transformed"]
+__all__ = ["Template", "learn"]
 
-#: Longer expressions outgrow RE2's memory, and then it is slower than the exact path.
-_LONGEST = 9_000
-#: Digits that a double keeps: DuckDB reads every number that is no integer as a double first.
-_EXACT_DIGITS = 15
+#: Longer expressions leave out rare ways to write a value, or outgrow RE2's memory. Such lines
+#: take the exact path.
+_LONG, _LONGEST = 12000, 24_000
 
 _S = r"[ \t]*"
 _HEX = "[0-9a-fA-F]"
@@ -41,7 +41,8 @@ _INTEGERS = {
     32: r"-?(?:0|[1-9]\d{0,8}|1\d{9})",
     64: r"-?(?:0|[1-9]\d{0,17}|[1-8]\d{18})",
 }
-_DOUBLE = r"(?:0|-?[1-9]\d{0,14}|-?(?:0|[1-9]\d{0,14})(?:\.\d+(?:[eE][+-]?\d\d?)?|[eE][+-]?\d\d?))"
+_EXPONENT = r"(?:[eE][+-]?\d\d?)?"
+_DOUBLE = rf"(?:0|-?[1-9]\d{{0,14}}(?:\.\d+)?{_EXPONENT}|-?0\.\d+{_EXPONENT})"
 _FLOAT = r"(?:0|-?[1-9]\d{0,6}|-?(?:0|[1-9]\d{0,6})\.\d+)"
 # Every day of the calendar; of leap days only those of years that four divides and 100 does not.
 _DAY = (
@@ -58,11 +59,13 @@ class Template:
     """What a family of lines has in common.
 
     Attributes:
-        pattern: Matches a whole line, with its end.
+        line: Matches one line, with its end.
+        lines: Matches one or more of them. Each call costs as much as a short line.
         shape: What it was made from, so that it can be widened.
     """
 
-    pattern: str
+    line: str
+    lines: str
     shape: _Shape
 
 
@@ -91,9 +94,13 @@ def learn(
             shape = merged or shape
     if shape is None:
         return None
-    inner = shape.pattern(list(schema))
-    pattern = rf"^{_S}{inner}[ \t\r\n]*$" if inner else ""
-    return Template(pattern, shape) if pattern and len(pattern) <= _LONGEST else None
+    inner = shape.pattern(list(schema), rare=True)
+    if len(inner) > _LONG:
+        inner = shape.pattern(list(schema), rare=False)
+    if not inner or len(inner) > _LONGEST:
+        return None
+    line = rf"{_S}{inner}[ \t\r]*(?:\n|$)"
+    return Template(f"^{line}$", f"^(?:{line})+$", shape)
 
 
 class _Ordered(list[tuple[str, Any]]):
@@ -135,7 +142,10 @@ class _Shape:
         return cls(tuple(keys), frozenset(keys), inner, depths)
 
     def merged(self, other: _Shape) -> _Shape | None:
-        """Both in one; ``None`` where their keys come in another order."""
+        """Both in one; ``None`` where their keys come in another order, or none is in both."""
+        always = self.always & other.always
+        if not always and self.keys and other.keys:
+            return None
         mine, theirs = set(self.keys), set(other.keys)
         if [k for k in self.keys if k in theirs] != [k for k in other.keys if k in mine]:
             return None
@@ -157,10 +167,15 @@ class _Shape:
             key: max(self.depths.get(key, 0), other.depths.get(key, 0))
             for key in self.depths | other.depths
         }
-        return _Shape(tuple(keys), self.always & other.always, inner, depths)
+        return _Shape(tuple(keys), always, inner, depths)
 
-    def pattern(self, fields: list[pa.Field[Any]]) -> str:
-        """An expression for the object; empty where none of its keys is always there."""
+    def pattern(self, fields: list[pa.Field[Any]], *, rare: bool) -> str:
+        """An expression for the object; empty where none of its keys is always there.
+
+        Args:
+            fields: Its columns.
+            rare: Numbers in strings too, and whole numbers written with a point.
+        """
         columns = {item.name: item for item in fields}
         pivot = next((key for key in self.keys if key in self.always), None)
         if pivot is None:
@@ -169,7 +184,7 @@ class _Shape:
         before = True
         for key in self.keys:
             value = (
-                _value(columns[key], self.inner.get(key))
+                _value(columns[key], self.inner.get(key), rare=rare)
                 if key in columns
                 else _anything(self.depths[key])
             )
@@ -210,26 +225,28 @@ def _anything(depth: int) -> str:
     )
 
 
-def _value(field: pa.Field[Any], shape: _Shape | None) -> str:
+def _value(field: pa.Field[Any], shape: _Shape | None, *, rare: bool) -> str:
     """An expression for the values of a column that DuckDB gives back exactly, or null."""
     kind: Any = field.type
     if is_json(field) or pa.types.is_map(kind):
         return "null"
     if pa.types.is_struct(kind):
-        inner = shape.pattern(list(kind)) if shape else ""
+        inner = shape.pattern(list(kind), rare=rare) if shape else ""
         return f"(?:{inner}|null)" if inner else "null"
     if pa.types.is_list(kind):
-        item = _value(kind.value_field, shape)
+        item = _value(kind.value_field, shape, rare=rare)
         return rf"(?:\[{_S}(?:{item}{_S}(?:,{_S}{item}{_S})*)?\]|null)"
-    return f"(?:{_scalar(kind)}|null)"
+    return f"(?:{_scalar(kind, rare=rare)}|null)"
 
 
-def _scalar(kind: Any) -> str:
+def _scalar(kind: Any, *, rare: bool) -> str:
     if pa.types.is_integer(kind):
         number = _INTEGERS[kind.bit_width]
+        if not rare:
+            return number
         return rf'{number}|"{number}"|-?(?:0|[1-9]\d{{0,{min(14, kind.bit_width // 4 - 1)}}})\.0'
     if pa.types.is_decimal(kind):
-        return _decimal(kind.precision, kind.scale)
+        return _decimal(kind.precision, kind.scale, rare=rare)
     if pa.types.is_float32(kind):
         return _FLOAT
     if pa.types.is_floating(kind):
@@ -243,16 +260,16 @@ def _scalar(kind: Any) -> str:
     return _STRING
 
 
-def _decimal(precision: int, scale: int) -> str:
+def _decimal(precision: int, scale: int, *, rare: bool) -> str:
     whole = precision - scale
-    text = rf'"{_digits(whole, scale)}"'
-    if precision <= _EXACT_DIGITS:
-        return f"{_digits(whole, scale)}|{text}"
+    text = [rf'"{_digits(whole, scale)}"'] if rare or precision > EXACT_DIGITS else []
+    if precision <= EXACT_DIGITS:
+        return "|".join([_digits(whole, scale), *text])
     # Wide ones come through the shortest text of a double, which fifteen digits survive; a
     # number below 1e-5 would come in a form that DECIMAL(38,38) does not take.
     splits = {min(scale, part) for part in (0, 2, 4, 6)} if whole else set()
-    numbers = [_digits(min(whole, _EXACT_DIGITS - part), part) for part in sorted(splits)]
-    return "|".join([*numbers, text])
+    numbers = [_digits(min(whole, EXACT_DIGITS - part), part) for part in sorted(splits)]
+    return "|".join([*numbers, *text])
 
 
 def _digits(whole: int, scale: int) -> str:
@@ -263,67 +280,6 @@ def _digits(whole: int, scale: int) -> str:
 def _literal(text: str) -> str:
     """Text as an expression that matches its UTF-8 bytes."""
     return "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 128 or byte == 95 else rf"\x{{{byte:02x}}}"
+        chr(byte) if (chr(byte).isalnum() and byte < 128) or byte == 95 else rf"\x{{{byte:02x}}}"
         for byte in text.encode()
     )
-
-
-# -- what DuckDB is asked for ------------------------------------------------------------------
-
-
-def transform_spec(schema: pa.Schema) -> str:
-    """The structure for ``json_transform``: exact types where it is exact, else text."""
-    return json.dumps({item.name: _spec(item) for item in schema}, ensure_ascii=False)
-
-
-def _spec(field: pa.Field[Any]) -> Any:
-    kind: Any = field.type
-    if is_json(field):
-        return "VARCHAR"
-    if pa.types.is_struct(kind):
-        return {part.name: _spec(part) for part in kind}
-    if pa.types.is_list(kind):
-        return [_spec(kind.value_field)]
-    if pa.types.is_map(kind):
-        return [{"k": "VARCHAR", "v": _spec(kind.item_field)}]
-    if pa.types.is_decimal(kind) and kind.precision > _EXACT_DIGITS:
-        return "VARCHAR"
-    return duckdb_type(kind)
-
-
-def transformed(expression: str, field: pa.Field[Any]) -> str:
-    """SQL that makes the column of what :func:`transform_spec` asked for."""
-    if not _converts(field.type):
-        return expression
-    return _convert(expression, field.type, 0)
-
-
-def _converts(kind: Any) -> bool:
-    if pa.types.is_struct(kind):
-        return any(_converts(part.type) for part in kind)
-    if pa.types.is_list(kind):
-        return _converts(kind.value_type)
-    return pa.types.is_map(kind) or (
-        pa.types.is_decimal(kind) and kind.precision > _EXACT_DIGITS
-    )
-
-
-def _convert(expression: str, kind: Any, depth: int) -> str:
-    if not _converts(kind):
-        return expression
-    name = f"headwater_{depth}"
-    if pa.types.is_struct(kind):
-        parts = ", ".join(
-            f"{quote_identifier(part.name)} := "
-            + _convert(f"struct_extract({expression}, {quote_literal(part.name)})", part.type, depth)
-            for part in kind
-        )
-        return f"CASE WHEN {expression} IS NULL THEN NULL ELSE struct_pack({parts}) END"
-    if pa.types.is_list(kind):
-        inner = _convert(name, kind.value_type, depth + 1)
-        return f"list_transform({expression}, lambda {name}: {inner})"
-    if pa.types.is_map(kind):
-        inner = _convert(f"struct_extract({name}, 'v')", kind.item_type, depth + 1)
-        entry = f"struct_pack(k := struct_extract({name}, 'k'), v := {inner})"
-        return f"map_from_entries(list_transform({expression}, lambda {name}: {entry}))"
-    return f"CAST({expression} AS {duckdb_type(kind)})"

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import io
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["HEAD_BYTES", "Chunk", "LongLine", "UnreadableFile", "opened", "read_chunks"]
 
 #: Bytes of an over-long record that are kept.
 HEAD_BYTES = 4096
 #: Bytes read at a time. Large enough that the calls do not count, small enough for the cache.
-CHUNK_BYTES = 2 * 1024 * 1024
+CHUNK_BYTES = 8 * 1024 * 1024
 
-_CODECS = {".gz": "gzip", ".zst": "zstd"}
+_CODECS: dict[str, Any] = {".gz": "gzip", ".zst": "zstd"}
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"\xff\xfe": "the file is UTF-16 or UTF-32; expected UTF-8",
@@ -36,9 +40,15 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole lines; the last one of a file may lack its newline."""
+    """Whole lines; the last one of a file may lack its newline.
+
+    Attributes:
+        data: The lines, and perhaps more behind them: cutting it off would be a copy.
+        size: Bytes of ``data`` that count.
+    """
 
     data: bytes
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +81,15 @@ def opened(path: Path) -> Iterator[Any]:
         with path.open("rb", buffering=0) as stream:
             yield stream
         return
+    with path.open("rb"):
+        pass  # that it is gone, or no file, is another matter than its data
     try:
-        with pa.CompressedInputStream(pa.OSFile(str(path)), codec) as stream:
+        with pa.CompressedInputStream(pa.OSFile(str(path), "rb"), codec) as stream:
             while stream.read(CHUNK_BYTES):
                 pass
     except (OSError, pa.ArrowException) as error:
         raise UnreadableFile(f"the {codec} data is damaged or cut off: {error}") from None
-    with pa.CompressedInputStream(pa.OSFile(str(path)), codec) as stream:
+    with pa.CompressedInputStream(pa.OSFile(str(path), "rb"), codec) as stream:
         yield stream
 
 
@@ -96,29 +108,27 @@ def read_chunks(
     for mark, reason in _FOREIGN.items():
         if rest.startswith(mark):
             raise UnreadableFile(reason)
-    if rest.startswith(_BOM):
-        rest = rest[len(_BOM) :]
-    ended = False
-    while not ended:
-        more = stream.read(chunk_bytes)
-        ended = not more
-        if ended:
-            break
-        cut = more.rfind(b"\n") + 1
+    rest = rest.removeprefix(_BOM)
+    plain = isinstance(stream, io.FileIO)
+    while rest:
+        cut = rest.rfind(b"\n") + 1
         if cut:
-            yield Chunk(rest + more[:cut])
-            rest = more[cut:]
-            continue
-        own = rest.rfind(b"\n") + 1
-        if own:
-            yield Chunk(rest[:own])
-            rest = rest[own:]
+            yield Chunk(rest, cut)
+            if plain:  # the cut-off line is read again, which is cheaper than joining
+                stream.seek(cut - len(rest), os.SEEK_CUR)
+                rest = stream.read(chunk_bytes)
+                continue
+            rest = rest[cut:]
+        more = stream.read(chunk_bytes)
+        if not more:
+            break
         rest += more
-        if len(rest) > max_line_bytes:
+        if len(rest) > max_line_bytes and b"\n" not in rest:
             long, rest = _long_line(stream, rest, chunk_bytes)
             yield long
+            rest = rest or stream.read(chunk_bytes)
     if rest:
-        yield Chunk(rest)
+        yield Chunk(rest, len(rest))
 
 
 def _long_line(stream: Any, start: bytes, chunk_bytes: int) -> tuple[LongLine, bytes]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from orchestration.engine.failures import Caught
 from orchestration.errors import SchemaError
-from orchestration.streams.operators import MapBatches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestration.engine.failures import Caught
+    from orchestration.streams.operators import MapBatches
 
 __all__ = ["mapped"]
 

@@ -6,15 +6,17 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from orchestration.cursors.records import DataFile
 from orchestration.engine.base import QUARANTINE_SCHEMA
 from orchestration.errors import BadRecords
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
 
 __all__ = ["BadRecord", "Quarantine", "bad_line"]
 

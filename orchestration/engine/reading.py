@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from orchestration.engine.base import FilesInput
 from orchestration.engine.feed import FILE_TYPE, Reader
 from orchestration.engine.statements import json_source, plain_source
+
+if TYPE_CHECKING:
+    from orchestration.engine.base import FilesInput
 
 __all__ = ["reader_of", "source_of"]
 
@@ -33,8 +35,13 @@ def reader_of(given: FilesInput) -> Reader:
     return JsonFiles(schema, given.format)
 
 
-def source_of(given: FilesInput) -> tuple[pa.Schema, str]:
-    """Columns that the stream starts with, and the SELECT that gives them."""
+def source_of(given: FilesInput, *, barrier: bool = True) -> tuple[pa.Schema, str]:
+    """Columns that the stream starts with, and the SELECT that gives them.
+
+    Args:
+        given: The files.
+        barrier: See :func:`.statements.json_source`.
+    """
     fields: list[pa.Field[Any]] = list(given.schema)
     others = list(given.partition_columns)
     if given.format.rescue:
@@ -46,7 +53,7 @@ def source_of(given: FilesInput) -> tuple[pa.Schema, str]:
     if given.format.name == "parquet":
         return schema, plain_source(schema.names)
     columns = [item for item in fields if item.name not in others]
-    return schema, json_source(pa.schema(columns), others, schema.names)
+    return schema, json_source(pa.schema(columns), others, schema.names, barrier=barrier)
 
 
 def _data_schema(given: FilesInput) -> pa.Schema:

@@ -14,7 +14,7 @@ __all__ = ["result_field"]
 _JSON = {b"headwater": b"json"}
 
 # What no Delta table has, and the next type that holds every value of it.
-_WIDENED = {
+_WIDENED: dict[str, pa.DataType] = {
     "utinyint": pa.int16(),
     "usmallint": pa.int32(),
     "uinteger": pa.int64(),
@@ -60,8 +60,8 @@ def _type(kind: Any, place: str) -> pa.DataType:
                 remedy="make them text: map_from_entries(list_transform(map_entries(m), "
                 "lambda e: {'k': e.key::VARCHAR, 'v': e.value}))",
             )
-        found: pa.DataType = pa.map_(pa.string(), _inner("value", value, f"{place}[]"))  # type: ignore[arg-type]
-        return found
+        of_value: Any = _inner("value", value, f"{place}[]")
+        return pa.map_(pa.string(), of_value)
     if text.strip('"').upper() in {"NULL", "SQLNULL"}:
         raise SchemaError(
             f'column "{place}": NULL has no type', remedy=f"write CAST(NULL AS VARCHAR) AS {place}"

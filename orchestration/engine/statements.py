@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from orchestration.engine.json_template import transform_spec, transformed
+from orchestration.engine.json_transform import transform_spec, transformed
 from orchestration.streams.batch_time import bind_batch_timestamp
 from orchestration.streams.operators import Operator, Select, Where
 from orchestration.streams.schema import duckdb_type, quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
 __all__ = ["INPUT", "applied", "cast_to", "json_source", "plain_source"]
 
@@ -19,13 +21,18 @@ __all__ = ["INPUT", "applied", "cast_to", "json_source", "plain_source"]
 INPUT = "headwater_input"
 
 
-def json_source(columns: pa.Schema, others: Iterable[str], order: Sequence[str]) -> str:
+def json_source(
+    columns: pa.Schema, others: Sequence[str], order: Sequence[str], *, barrier: bool
+) -> str:
     """A SELECT that makes typed columns of the lines in :data:`INPUT`.
 
     Args:
         columns: What the lines hold.
         others: Columns that stand in :data:`INPUT` already.
         order: Names of all columns in their order.
+        barrier: Conditions follow. They must not be moved below the parsing, where a line would
+            be parsed once for the condition and once more for the row; DuckDB moves none below
+            what depends on a random number, even where every number gives the same.
     """
     found = {
         item.name: transformed(
@@ -37,11 +44,10 @@ def json_source(columns: pa.Schema, others: Iterable[str], order: Sequence[str])
     listed = ", ".join(f"{found[name]} AS {quote_identifier(name)}" for name in order)
     kept = "".join(f", {quote_identifier(name)}" for name in others)
     spec = quote_literal(transform_spec(columns))
-    # The random number keeps DuckDB from moving conditions below the parsing, where a line would
-    # be parsed once for the condition and once more for the row. Nobody reads it.
+    line = "CASE WHEN random() < 2 THEN headwater_line END" if barrier else "headwater_line"
     return (
-        f"SELECT {listed} FROM (SELECT json_transform(headwater_line, {spec}) AS headwater_record"
-        f"{kept}, random() AS headwater_barrier FROM {INPUT})"
+        f"SELECT {listed} FROM (SELECT json_transform({line}, {spec}) AS headwater_record"
+        f"{kept} FROM {INPUT})"
     )
 
 

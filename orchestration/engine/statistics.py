@@ -91,11 +91,13 @@ def _collect(
     if at is None:  # a list or a map
         return
     parts = [metadata.row_group(number).column(at) for number in range(metadata.num_row_groups)]
-    known = [part.statistics for part in parts if part.statistics is not None]
+    known: list[Any] = [part.statistics for part in parts if part.statistics is not None]
     if len(known) != len(parts) or not all(one.has_null_count for one in known):
         return
     into[0][name] = sum(one.null_count for one in known)
-    filled = [one for one, part in zip(known, parts, strict=True) if one.null_count < part.num_values]
+    filled = [
+        one for one, part in zip(known, parts, strict=True) if one.null_count < part.num_values
+    ]
     if not filled or not all(one.has_min_max for one in filled):
         return
     least, greatest = _bound(filled, kind, greatest=False), _bound(filled, kind, greatest=True)
@@ -126,6 +128,8 @@ def _bound(parts: list[Any], kind: Any, *, greatest: bool) -> Any:
 
 def _text_bound(raw: bytes, *, cut: bool) -> str | None:
     text = raw.decode("utf-8", "ignore")  # the writer may have cut within a character
+    if cut and _GREATEST in text[: _TEXT + 1]:
+        return None  # readers take a last character at the end for the mark of a cut
     if len(text) <= _TEXT and text.encode() == raw:
         return text
     return text[:_TEXT] + (_GREATEST if cut else "")

@@ -21,6 +21,7 @@ __all__ = ["DagsterDev", "environment", "web_log", "write_web_logs"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 def environment(root: Path) -> dict[str, str]:
     """Variables for a project whose landing directory and home lie in ``root``."""
     # The instance as `headwater dev` makes it.
