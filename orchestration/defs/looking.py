@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestration.clock import Clock, SystemClock
 from orchestration.cursors.store import CursorStore
+from orchestration.runtime.history import StoredHistory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestration.cursors.records import BatchRecord, FileEntry, Generation
+    from orchestration.cursors.records import BatchRecord
     from orchestration.runtime.query import StreamingQuery
     from orchestration.sources.base import Backlog
 
@@ -56,7 +57,7 @@ def look(query: StreamingQuery, *, clock: Clock | None = None) -> Look:
         unfinished = last if last is not None and last.committed_at is None else None
         if unfinished is not None and unfinished.blocked and not unfinished.skip:
             return Look(False, _blocked(query.name, unfinished))
-        history = _History(store, generation, last, query.source.name)
+        history = StoredHistory(store, generation, query.source.name)
         backlog = query.source.poll(history, clock=clock, settings=settings)
     counts = _counts(backlog)
     if generation is not None and generation.status == "resetting":
@@ -65,7 +66,7 @@ def look(query: StreamingQuery, *, clock: Clock | None = None) -> Look:
         batch = unfinished.plan.batch_id
         return Look(True, f"batch {batch} was left unfinished", {**counts, "batch": str(batch)})
     noted = "; ".join(("", *backlog.notes))
-    if not backlog.exists and backlog.empty:
+    if not backlog.exists and backlog.empty and not backlog.must_record:
         return Look(False, f"{_place(query)} does not exist yet")
     standing = _standing(last, clock.now())
     if backlog.empty and not backlog.must_record:
@@ -82,32 +83,6 @@ def clock_time(moment: datetime, now: datetime) -> str:
     moment = moment.astimezone(UTC)
     same_day = moment.date() == now.astimezone(UTC).date()
     return f"{moment:%H:%M}" if same_day else f"{moment:%Y-%m-%d %H:%M}"
-
-
-class _History:
-    """What the source may know of the past, without a copy of a ledger of any length."""
-
-    def __init__(
-        self,
-        store: CursorStore,
-        generation: Generation | None,
-        last: BatchRecord | None,
-        source: str,
-    ) -> None:
-        self._store = store
-        self._generation = generation
-        self._source = source
-        parts = last.plan.slices if last else ()
-        self.offset: dict[str, Any] = next((p.end for p in parts if p.source == source), {})
-
-    def seen(self) -> Mapping[str, FileEntry]:
-        return self._store.ledger.seen(self._generation, self._source) if self._generation else {}
-
-    @property
-    def listing(self) -> dict[str, Any]:
-        if self._generation is None:
-            return {}
-        return self._store.ledger.listing(self._generation, self._source)
 
 
 def _counts(backlog: Backlog) -> dict[str, str]:

@@ -132,10 +132,15 @@ def shown(value: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _an(name: str) -> str:
+    """``an INTEGER``, ``a BIGINT``."""
+    return f"an {name}" if name[0] in "AEIOU" else f"a {name}"
+
+
 def _text_of_number(value: Any, name: str) -> str:
     if type(value) is Number or (type(value) is str and _NUMBER.fullmatch(value)):
         return str(value)
-    raise BadValue(f"{shown(value)} is not a {name}")
+    raise BadValue(f"{shown(value)} is not {_an(name)}")
 
 
 def _integer(name: str, bits: int) -> Scalar:
@@ -160,7 +165,7 @@ def _whole(text: str, value: Any, name: str) -> int:
     if not digits:
         return 0
     if exponent < 0:
-        raise BadValue(f"{shown(value)} is not a {name}")
+        raise BadValue(f"{shown(value)} is not {_an(name)}")
     if len(digits) + exponent > 20:
         raise BadValue(f"{shown(value)} is out of the range of {name}")
     return int(sign + digits + "0" * exponent)

@@ -43,6 +43,7 @@ __all__ = [
 # Version of the transaction that closes a generation: above every batch id there can be.
 BATCH_NEVER = 2**62
 
+_RECENT = 16  # commits: an overwrite of ours is among the newest
 _ATTEMPTS = 12  # with up to 2 s between them: a busy table lets one of them through
 _BATCH = "headwater.batch_id"
 _ATTEMPT = "headwater.attempt"
@@ -166,7 +167,7 @@ def find_batch(handle: DeltaTable, app_id: str, batch_id: int) -> dict[str, Any]
 
     The newest commits are looked at first: it is nearly always among them.
     """
-    for limit in (16, None):
+    for limit in (_RECENT, None):
         for entry in handle.history(limit):
             if entry.get(_APP) == app_id and entry.get(_BATCH) == str(batch_id):
                 return entry
@@ -214,8 +215,14 @@ def overwrite(
     metadata = {f"headwater.{key}": _text(value) for key, value in details.items()}
 
     def done(handle: DeltaTable) -> bool:
-        return bool(transactions) and all(
-            handle.transaction_version(app) == version for app, version in transactions.items()
+        if not transactions or any(
+            handle.transaction_version(app) != version for app, version in transactions.items()
+        ):
+            return False
+        # Two cursor stores may give out the same token; a run's own name is nobody else's.
+        run = metadata.get("headwater.run_id")
+        return run is None or any(
+            entry.get("headwater.run_id") == run for entry in handle.history(_RECENT)
         )
 
     def attempt() -> Committed:

@@ -365,7 +365,7 @@ def test_values_of_the_path_are_typed(engine, tmp_path):
     }
     (bad,) = batch.bad
     assert bad["line"] is None
-    assert bad["reason"] == 'n in the path: "x" is not a INTEGER'
+    assert bad["reason"] == 'n in the path: "x" is not an INTEGER'
 
 
 def test_many_kinds_of_records_in_one_file(ingest):
