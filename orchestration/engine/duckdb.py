@@ -66,7 +66,10 @@ class DuckDBEngine:
             ExpressionError: An expression does not bind; names the expression and the reason.
             SchemaError: A result has a type that no Delta table keeps.
         """
-        return describe(self._limits, schema, operators)
+        key = (schema, operators)
+        if key not in self._described:  # asked for each batch, and a connection costs as much
+            self._described[key] = describe(self._limits, schema, operators)
+        return self._described[key]
 
     def infer(self, files: FilesInput, *, max_files: int, max_bytes: int) -> pa.Schema:
         """A schema that reads every record of a bounded sample without loss.
@@ -225,10 +228,7 @@ class DuckDBEngine:
 
     def _check_output(self, job: BatchJob, schema: pa.Schema) -> None:
         """Refuse to cast a result to a table of other types."""
-        key = (schema, job.operators)
-        made = self._described.get(key)
-        if made is None:
-            made = self._described[key] = self.describe(schema, job.operators)
+        made = self.describe(schema, job.operators)
         if not made.equals(job.output_schema):
             raise SchemaError(
                 f"the stream gives {_listed(made)}, the table has {_listed(job.output_schema)}",
