@@ -6,6 +6,7 @@ do too. Nothing here grows with the number or the size of the files.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,7 +60,7 @@ class Piece:
 Work = Callable[[], Piece]
 
 
-class Reader:
+class Reader(ABC):
     """How files of one format become pieces.
 
     Attributes:
@@ -68,13 +69,13 @@ class Reader:
 
     fields: list[pa.Field[Any]]
 
+    @abstractmethod
     def works(self, file: InputFile) -> Iterator[Work]:
         """Read a file, giving out the work on its parts in order.
 
         Raises:
             UnreadableFile: It is set aside whole; raised before the first part is given out.
         """
-        raise NotImplementedError
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from orchestration.cursors.store import CursorStore
 from orchestration.engine.base import QUARANTINE_SCHEMA, Engine
 from orchestration.objects import Place
 from orchestration.sinks.table import Owner, Role, SinkTable
-from orchestration.streams.schema import parse_schema
+from orchestration.streams.schema import RESERVED, parse_schema
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     from orchestration.sources.base import Source
     from orchestration.streams.builder import Stream
 
-__all__ = ["SYSTEM_COLUMNS", "Session", "table_uri"]
+__all__ = ["Session", "table_uri"]
 
 _T = TypeVar("_T")
-
-#: Columns a source adds by itself; they are never read from a file's own fields.
-SYSTEM_COLUMNS = ("_rescued", "_file")
 
 
 class Session:
@@ -101,7 +98,7 @@ class Session:
         else:
             return False
         self.stream = self.query.stream.bind(schema)
-        self._data_schema = pa.schema([item for item in schema if item.name not in SYSTEM_COLUMNS])
+        self._data_schema = pa.schema([item for item in schema if item.name not in RESERVED])
         self._output_schema = self.engine.describe(schema, self.stream.operators)
         self._tables = {}
         self.query.check_output(self._output_schema)

@@ -10,8 +10,6 @@ from orchestration.errors import HeadwaterError
 from orchestration.runtime.crashpoints import CRASH_POINTS
 from tests.support.world import World
 
-BEFORE_THE_COMMIT = ["after_plan_log", "during_write", "after_write", "after_seal"]
-
 
 def steal(world):
     """Make the lease look expired, as after 60 silent seconds, and run as somebody else."""
