@@ -113,6 +113,8 @@ class Plan:
         run_id: The run that planned it (one run drains many batches).
         timestamp: What ``now()`` means in this batch; aware UTC.
         slices: One per source.
+        event_time: What a stateful batch has to know beside its input; ``{}`` for others (see
+            :mod:`orchestration.state.watermarks`).
     """
 
     query_id: str
@@ -121,6 +123,7 @@ class Plan:
     run_id: str
     timestamp: datetime
     slices: tuple[Slice, ...]
+    event_time: JsonDict = field(default_factory=dict)
 
     def to_json(self, *, with_files: bool = True) -> JsonDict:
         """The plan as JSON."""
@@ -131,6 +134,8 @@ class Plan:
             "run_id": self.run_id,
             "timestamp": self.timestamp.isoformat(),
             "slices": [part.to_json(with_files=with_files) for part in self.slices],
+            # Left out where there is none: plans of stateless queries keep their hash.
+            **({"event_time": self.event_time} if self.event_time else {}),
         }
 
     @classmethod
@@ -148,6 +153,7 @@ class Plan:
                 Slice.from_json(part, None if files is None else files.get(part["source"], ()))
                 for part in value["slices"]
             ),
+            value.get("event_time", {}),
         )
 
     @property
@@ -194,21 +200,49 @@ class TableChanges:
 
     Attributes:
         adds: Files to add.
+        removes: Files to take out, as an upsert does with those it has rewritten.
+        overwrite: Replace the whole table by ``adds``, whatever it holds when that is committed.
+        emitted: Paths of those of ``adds`` that hold the rows the batch gave; the others hold
+            rows it only carried over from files it removes. ``None``: all of them.
     """
 
     adds: tuple[DataFile, ...] = ()
+    removes: tuple[DataFile, ...] = ()
+    overwrite: bool = False
+    emitted: tuple[str, ...] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.adds)
+        return bool(self.adds or self.removes or self.overwrite)
+
+    @property
+    def given(self) -> tuple[DataFile, ...]:
+        """The added files that hold the batch's own rows."""
+        if self.emitted is None:
+            return self.adds
+        own = set(self.emitted)
+        return tuple(item for item in self.adds if item.path in own)
 
     def to_json(self) -> JsonDict:
-        """The changes as JSON."""
-        return {"adds": [item.to_json() for item in self.adds]}
+        """The changes as JSON; what is not there is left out."""
+        value: JsonDict = {"adds": [item.to_json() for item in self.adds]}
+        if self.removes:
+            value["removes"] = [item.to_json() for item in self.removes]
+        if self.overwrite:
+            value["overwrite"] = True
+        if self.emitted is not None:
+            value["emitted"] = list(self.emitted)
+        return value
 
     @classmethod
     def from_json(cls, value: JsonDict) -> Self:
         """Inverse of :meth:`to_json`."""
-        return cls(tuple(DataFile.from_json(item) for item in value["adds"]))
+        emitted = value.get("emitted")
+        return cls(
+            tuple(DataFile.from_json(item) for item in value["adds"]),
+            tuple(DataFile.from_json(item) for item in value.get("removes", ())),
+            bool(value.get("overwrite", False)),
+            None if emitted is None else tuple(emitted),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,20 +254,27 @@ class Seal:
         attempt: Name of the attempt whose files these are.
         tables: ``"sink"``, ``"quarantine"``, ``"late"`` to their changes.
         progress: What is known of the batch so far (semantics §8).
+        event_time: Where event time stands after the batch; ``{}`` for stateless queries.
+        state: Name of the state version the batch made, below the generation's directory;
+            ``None`` for stateless queries.
     """
 
     plan_hash: str
     attempt: str
     tables: dict[str, TableChanges]
     progress: JsonDict = field(default_factory=dict)
+    event_time: JsonDict = field(default_factory=dict)
+    state: str | None = None
 
     def to_json(self) -> JsonDict:
-        """The seal as JSON."""
+        """The seal as JSON; what is not there is left out."""
         return {
             "plan_hash": self.plan_hash,
             "attempt": self.attempt,
             "tables": {name: changes.to_json() for name, changes in self.tables.items()},
             "progress": self.progress,
+            **({"event_time": self.event_time} if self.event_time else {}),
+            **({"state": self.state} if self.state is not None else {}),
         }
 
     @classmethod
@@ -244,6 +285,8 @@ class Seal:
             value["attempt"],
             {name: TableChanges.from_json(item) for name, item in value["tables"].items()},
             value["progress"],
+            value.get("event_time", {}),
+            value.get("state"),
         )
 
 

@@ -1,0 +1,1 @@
+"""Stateful operators on DuckDB: windows, sessions, deduplication, joins."""

@@ -1,0 +1,1 @@
+"""What stateful operators keep between batches."""
