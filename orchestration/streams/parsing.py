@@ -12,7 +12,7 @@ from orchestration.errors import ExpressionError
 if TYPE_CHECKING:
     from sqlglot import Token, exp
 
-__all__ = ["Parsed", "Word", "parse_expression", "pointer", "same_tree", "shown"]
+__all__ = ["Parsed", "Word", "parse_expression", "pointer", "same_tree", "shown", "tokenize"]
 
 _PREFIX = "SELECT\n"  # its own line, so that columns in the parser's messages are the user's
 _STATEMENT_WORDS = """
@@ -131,7 +131,7 @@ def _parse(text: str, place: str) -> Parsed:
             f"{where}: there is a NUL or half a unicode character in the text",
             remedy="remove it; to search for one in the data use chr(0)",
         )
-    tokens = _tokenize(text, where)
+    tokens = tokenize(text, where)
     if not tokens:
         raise ExpressionError(f"{where}: there is only a comment", remedy="write an expression")
     _check_tokens(text, tokens, where)
@@ -158,7 +158,16 @@ def same_tree(left: exp.Expr, right: exp.Expr) -> bool:
     return left == right
 
 
-def _tokenize(text: str, where: str) -> list[Token]:
+def tokenize(text: str, where: str) -> list[Token]:
+    """The tokens of a text.
+
+    Args:
+        text: SQL.
+        where: The text in its place, for messages.
+
+    Raises:
+        ExpressionError: A quote or a comment is not closed.
+    """
     from sqlglot.dialects.duckdb import DuckDB
 
     try:
