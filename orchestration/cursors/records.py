@@ -204,12 +204,17 @@ class TableChanges:
         overwrite: Replace the whole table by ``adds``, whatever it holds when that is committed.
         emitted: Paths of those of ``adds`` that hold the rows the batch gave; the others hold
             rows it only carried over from files it removes. ``None``: all of them.
+        base_version: Version of the table that an upsert was computed against; ``None`` where
+            the changes hold against any.
+        keys: Columns by which an upsert replaces rows, so that it can be computed anew.
     """
 
     adds: tuple[DataFile, ...] = ()
     removes: tuple[DataFile, ...] = ()
     overwrite: bool = False
     emitted: tuple[str, ...] | None = None
+    base_version: int | None = None
+    keys: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.adds or self.removes or self.overwrite)
@@ -231,6 +236,9 @@ class TableChanges:
             value["overwrite"] = True
         if self.emitted is not None:
             value["emitted"] = list(self.emitted)
+        if self.base_version is not None:
+            value["base_version"] = self.base_version
+            value["keys"] = list(self.keys)
         return value
 
     @classmethod
@@ -242,6 +250,8 @@ class TableChanges:
             tuple(DataFile.from_json(item) for item in value.get("removes", ())),
             bool(value.get("overwrite", False)),
             None if emitted is None else tuple(emitted),
+            value.get("base_version"),
+            tuple(value.get("keys", ())),
         )
 
 

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from orchestration.cursors.records import DataFile
     from orchestration.engine.compare import Comparison, TableFile
+    from orchestration.engine.rewrite import Rewrite, Rewritten
     from orchestration.streams.operators import Operator
 
 __all__ = [
+    "LATE_SCHEMA",
     "QUARANTINE_SCHEMA",
     "BatchJob",
     "BatchOutput",
@@ -47,6 +49,18 @@ _QUARANTINE_FIELDS: list[pa.Field[Any]] = [
 ]
 #: Columns of every quarantine table.
 QUARANTINE_SCHEMA = pa.schema(_QUARANTINE_FIELDS)
+
+_LATE_FIELDS: list[pa.Field[Any]] = [
+    pa.field("operator", pa.string()),  # id of the operator that dropped it
+    # End of the window or session, or the raw time, that was not after the watermark.
+    pa.field("event_time", pa.timestamp("us", "UTC")),
+    pa.field("watermark", pa.timestamp("us", "UTC")),  # the late one: of the batch before
+    pa.field("row", pa.string()),  # JSON of the operator's input columns
+    pa.field("batch_id", pa.int64()),
+    pa.field("late_at", pa.timestamp("us", "UTC")),  # the batch's timestamp
+]
+#: Columns of every late table: one row for each window that a row came too late for.
+LATE_SCHEMA = pa.schema(_LATE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,12 @@ class Engine(Protocol):
         self, files: Sequence[TableFile], columns: pa.Schema, *, limit: int | None = None
     ) -> pa.Table:
         """Rows of a table's files, for a preview."""
+
+    def rewrite(self, job: Rewrite) -> Rewritten:
+        """Write files of a table anew without the rows that a batch replaces.
+
+        On any error nothing that it wrote is left behind.
+        """
 
     def close(self) -> None:
         """Let go of memory and spilled data."""

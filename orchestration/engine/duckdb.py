@@ -16,6 +16,7 @@ from orchestration.engine.infer import infer
 from orchestration.engine.mapping import mapped
 from orchestration.engine.quarantine import Quarantine
 from orchestration.engine.reading import reader_of, source_of
+from orchestration.engine.rewrite import Rewrite, Rewritten, rewrite_files
 from orchestration.engine.statements import INPUT, applied, plain_source
 from orchestration.engine.writer import discard, write
 from orchestration.errors import BadRecords, SchemaError
@@ -120,6 +121,17 @@ class DuckDBEngine:
         """Rows of a table's files, for a preview."""
         with self._unguarded() as connection:
             return read_rows(connection, files, columns, limit=limit)
+
+    def rewrite(self, job: Rewrite) -> Rewritten:
+        """Write files of a table anew without the rows that a batch replaces.
+
+        On any error nothing that it wrote is left behind.
+
+        Raises:
+            SinkError: The batch holds a key twice.
+        """
+        with self._unguarded() as connection:
+            return rewrite_files(connection, job)
 
     def close(self) -> None:
         """Let go of memory and spilled data."""

@@ -19,11 +19,11 @@ from orchestration.errors import SinkError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from deltalake.transaction import AddAction
+    from deltalake.transaction import AddAction, RemoveAction
 
     from orchestration.cursors.records import DataFile
 
-__all__ = ["add_action", "check_data_file"]
+__all__ = ["add_action", "check_data_file", "remove_action"]
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|\+00:00)")
 
@@ -44,6 +44,24 @@ def add_action(file: DataFile, schema: pa.Schema, partition_by: tuple[str, ...])
         modification_time=file.modified_ms,
         data_change=True,
         stats=file.stats,
+    )
+
+
+def remove_action(file: DataFile, removed_at: datetime) -> RemoveAction:
+    """The action that takes ``file`` out of its table.
+
+    Args:
+        file: As the table's snapshot names it.
+        removed_at: From when on a vacuum counts; aware.
+    """
+    from deltalake.transaction import RemoveAction
+
+    return RemoveAction(
+        path=file.path,  # encoded as it was when it was added
+        data_change=True,
+        deletion_timestamp=int(removed_at.timestamp() * 1000),
+        size=file.size,
+        partition_values=file.partition_values,
     )
 
 

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from orchestration.errors import CursorStoreBehindSink, SinkConflict, SinkReplaced, SinkUnavailable
+from orchestration.errors import CursorStoreBehindSink, SinkConflict, SinkUnavailable
 from orchestration.redaction import redact
-from orchestration.sinks.actions import add_action
+from orchestration.sinks.actions import add_action, remove_action
+from orchestration.sinks.outdated import require_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from deltalake import DeltaTable
     from deltalake.transaction import AddAction, RemoveAction
@@ -61,6 +63,11 @@ class BatchCommit:
         plan_hash: Hash of the plan the seal carries out.
         adds: Files to add, relative to the table's root.
         details: Shown in the table's history: run, offsets from and to.
+        removes: Files to take out in the same commit.
+        overwrite: Take out every file there is instead, whoever added it.
+        base_version: Version of the table that ``adds`` and ``removes`` were computed against;
+            ``None`` where they hold against any.
+        removed_at: When that is, aware: a vacuum keeps the files for a time from then on.
     """
 
     batch_id: int
@@ -68,6 +75,14 @@ class BatchCommit:
     plan_hash: str
     adds: tuple[DataFile, ...]
     details: JsonDict
+    removes: tuple[DataFile, ...] = ()
+    overwrite: bool = False
+    base_version: int | None = None
+    removed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.removes and (self.base_version is None or self.removed_at is None):
+            raise ValueError("files are removed against a known version, at a known time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +117,15 @@ def commit_batch(
         CursorStoreBehindSink: The table holds this batch from another plan or attempt, or a
             later one.
         SinkReplaced, SinkOwned, SinkSchemaChanged: The table is not what it was.
+        UpsertOutdated: The table changed since ``base_version``, so the upsert must be computed
+            anew; nothing was committed.
         SinkConflict: Other writers got in between every time.
         SinkUnavailable: The store does not answer.
     """
     app_id = table.owner.app_id
 
     def attempt() -> Committed:
-        handle = _open(table)
+        handle = table.open_existing()
         table.check_identity(handle, known_id)
         done = look(handle)
         if done is not None:
@@ -124,11 +141,19 @@ def commit_batch(
         }
         # Outside the try: a file that does not fit will not fit the next time either.
         actions = _actions(table, batch.adds)
+        if batch.removes or batch.overwrite:
+            table.check_changeable(handle)
+        if batch.base_version is not None:
+            require_current(table, handle, batch.base_version, batch.removes)
+        for item in batch.removes:
+            actions.append(remove_action(item, cast("datetime", batch.removed_at)))
         still_ours()
+        mode = "overwrite" if batch.overwrite else "append"
+        schema = handle.schema()
         try:
-            _write(table, handle, actions, "append", metadata, {app_id: batch.batch_id})
+            _write(handle, actions, mode, schema, metadata, {app_id: batch.batch_id})
         except Exception as error:
-            landed = look(_open(table))
+            landed = look(table.open_existing())
             if landed is None:
                 raise _TryAgain from error
             table.sync(landed)
@@ -226,16 +251,17 @@ def overwrite(
         )
 
     def attempt() -> Committed:
-        handle = _open(table)
+        handle = table.open_existing()
         if done(handle):
             return Committed(handle.version(), repeated=True)
         actions = _actions(table, files)
         still_ours()
         try:
             handle = _repartitioned(table, handle)
-            _write(table, handle, actions, "overwrite", metadata, transactions)
+            schema = table.delta_schema() if table.schema.names else handle.schema()
+            _write(handle, actions, "overwrite", schema, metadata, transactions)
         except Exception as error:
-            again = _open(table)
+            again = table.open_existing()
             if not done(again):
                 raise _TryAgain from error
             table.sync(again.version())
@@ -269,7 +295,7 @@ def _repartitioned(table: SinkTable, handle: DeltaTable) -> DeltaTable:
         partition_by=list(table.partition_by),
         commit_properties=CommitProperties(max_commit_retries=0),
     )
-    again = _open(table)
+    again = table.open_existing()
     table.sync(again.version())
     return again
 
@@ -279,20 +305,19 @@ def _partitions(handle: DeltaTable) -> tuple[str, ...]:
 
 
 def _write(
-    table: SinkTable,
     handle: DeltaTable,
     actions: list[AddAction | RemoveAction],
     mode: str,
+    schema: Any,
     metadata: Mapping[str, str],
     transactions: Mapping[str, int],
 ) -> None:
     from deltalake import CommitProperties, PostCommitHookProperties, Transaction
 
-    declared = mode == "overwrite" and table.schema.names
     handle.create_write_transaction(
         actions,
         mode=mode,
-        schema=table.delta_schema() if declared else handle.schema(),
+        schema=schema,
         partition_by=list(_partitions(handle)),
         commit_properties=CommitProperties(
             custom_metadata=dict(metadata),
@@ -305,16 +330,6 @@ def _write(
             create_checkpoint=True, cleanup_expired_logs=False
         ),
     )
-
-
-def _open(table: SinkTable) -> DeltaTable:
-    handle = table.open()
-    if handle is None:
-        raise SinkReplaced(
-            f"the table {redact(table.uri)} of query {table.owner.query_id!r} is gone",
-            remedy=f"put it back, or 'headwater reset {table.owner.query_id}'",
-        )
-    return handle
 
 
 def _persist(table: SinkTable, attempt: Callable[[], Committed]) -> Committed:

@@ -11,14 +11,16 @@ from orchestration.errors import DeclarationError, OutputModeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DeltaSink", "OutputMode", "SchemaEvolution", "delta_sink"]
+__all__ = ["DeltaSink", "OnLate", "OutputMode", "SchemaEvolution", "delta_sink"]
 
 OutputMode = Literal["append", "update", "complete"]
 SchemaEvolution = Literal["fail", "add_columns"]
+OnLate = Literal["table", "drop"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _OUTPUT_MODES = ("append", "update", "complete")
 _EVOLUTIONS = ("fail", "add_columns")
+_ON_LATE = ("table", "drop")
 
 DEFAULT_TARGET_FILE_SIZE = 128 * 1024 * 1024
 _SMALLEST_FILE_SIZE = 1024 * 1024
@@ -33,6 +35,7 @@ class DeltaSink:
     partition_by: tuple[str, ...] = ()
     target_file_size: int = DEFAULT_TARGET_FILE_SIZE
     schema_evolution: SchemaEvolution = "fail"
+    on_late: OnLate = "table"
 
     @property
     def is_location(self) -> bool:
@@ -47,6 +50,7 @@ def delta_sink(
     partition_by: str | Sequence[str] = (),
     target_file_size: int = DEFAULT_TARGET_FILE_SIZE,
     schema_evolution: SchemaEvolution = "fail",
+    on_late: OnLate = "table",
 ) -> DeltaSink:
     """Write a query's rows to a Delta table, each batch in one commit.
 
@@ -54,15 +58,23 @@ def delta_sink(
         table: A name, which lives under ``HEADWATER_TABLES``; or, with a ``/`` in it, a local
             path or an ``s3://bucket/prefix``. One query writes one table; a table that another
             query owns is refused.
-        output_mode: ``append`` adds each batch's rows. ``update`` is the same for a query
-            without aggregation. ``complete`` needs an aggregation.
+        output_mode: ``append`` adds each batch's rows, and of an aggregation each group once,
+            when its window closes. ``update`` writes the groups that a batch changed and takes
+            out what the table held under their keys, in the same commit; only files that hold
+            one of these keys are written anew. Without an aggregation it is ``append``.
+            ``complete`` replaces the whole table by all groups, in one commit; it needs an
+            aggregation.
         partition_by: Columns whose values become directories. Few values each: every batch
-            writes at least one file per value it holds.
+            writes at least one file per value it holds. In ``update`` mode keys among them save
+            looking into other directories. Delta keeps an empty text there as null.
         target_file_size: Bytes at which a new Parquet file is begun, 1 MiB at least. Smaller
             files cost readers and every later commit; larger ones cost upserts.
         schema_evolution: What to do when the query has columns that the table lacks:
             ``fail`` refuses before anything is written; ``add_columns`` adds them, null in
             older rows. Types never change.
+        on_late: What becomes of rows that come after their window closed: ``table`` keeps them
+            in a table of their own, named like this one with ``__late`` behind; ``drop`` only
+            counts them.
 
     Raises:
         DeclarationError: A value makes no sense.
@@ -82,6 +94,10 @@ def delta_sink(
             f"schema_evolution={schema_evolution!r} is unknown",
             remedy=f"choose one of {_EVOLUTIONS}",
         )
+    if on_late not in _ON_LATE:
+        raise DeclarationError(
+            f"on_late={on_late!r} is unknown", remedy=f"choose one of {_ON_LATE}"
+        )
     if target_file_size < _SMALLEST_FILE_SIZE:
         raise DeclarationError(
             f"target_file_size={target_file_size} is below 1 MiB",
@@ -90,4 +106,4 @@ def delta_sink(
     columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     if len({name.lower() for name in columns}) != len(columns):
         raise DeclarationError(f"partition_by={columns} names a column twice")
-    return DeltaSink(table, output_mode, columns, target_file_size, schema_evolution)
+    return DeltaSink(table, output_mode, columns, target_file_size, schema_evolution, on_late)

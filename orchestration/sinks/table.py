@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Owner", "Role", "SinkTable", "same_type"]
 
-Role = Literal["sink", "quarantine", "twin"]
+Role = Literal["sink", "quarantine", "late", "twin"]
 
 _QUERY = "headwater.query"
 _STORE = "headwater.store"
@@ -121,6 +121,18 @@ class SinkTable:
                 f"Delta table {redact(self.uri)} cannot be opened: {redact(str(error))}",
                 remedy="check that the store is reachable and its credentials may read it",
             ) from error
+
+    def open_existing(self) -> DeltaTable:
+        """A fresh handle.
+
+        Raises:
+            SinkReplaced: No table is there any more.
+            SinkUnavailable: The store does not answer, or the log cannot be read.
+        """
+        handle = self.open()
+        if handle is None:
+            raise self._replaced("it is gone")
+        return handle
 
     def ensure(self, known_id: str | None, *, reclaim: bool = False) -> str:
         """Create the table where it is missing, or check that it is still ours and fits.
@@ -231,6 +243,26 @@ class SinkTable:
             wrong += [f"column {item.name} ({item.type}) is missing" for item in missing]
         if wrong:
             raise self._schema_changed(wrong)
+
+    def check_changeable(self, table: DeltaTable) -> None:
+        """Refuse a table from which files must not be taken out, or not in our way.
+
+        Raises:
+            SinkSchemaChanged: Names why.
+        """
+        configuration = table.metadata().configuration
+        features = table.protocol().writer_features or ()
+        unfit = []
+        if configuration.get("delta.appendOnly", "false").lower() == "true":
+            unfit.append("it only takes additions (delta.appendOnly)")
+        if configuration.get("delta.enableChangeDataFeed", "false").lower() == "true":
+            # Readers of the feed would see rows that were only carried over change.
+            unfit.append("it keeps a change data feed, which replaced files cannot fill")
+        if "deletionVectors" in features:
+            # A file of rows that are marked as deleted would bring them back, written anew.
+            unfit.append("it uses deletion vectors")
+        if unfit:
+            raise self._schema_changed(unfit)
 
     def _create(self) -> DeltaTable:
         from deltalake import DeltaTable
