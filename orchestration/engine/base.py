@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import DataFile
     from orchestration.engine.compare import Comparison, TableFile
     from orchestration.engine.rewrite import Rewrite, Rewritten
-    from orchestration.streams.operators import Operator
+    from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
+    from orchestration.streams.operators import StatelessOperator
+    from orchestration.streams.plan import Chain
 
 __all__ = [
     "LATE_SCHEMA",
@@ -83,7 +85,7 @@ class BatchJob:
     """
 
     input: FilesInput | TableInput
-    operators: tuple[Operator, ...]
+    operators: tuple[StatelessOperator, ...]
     output_schema: pa.Schema
     sink_dir: Path
     quarantine_dir: Path
@@ -122,7 +124,7 @@ class BatchOutput:
 class Engine(Protocol):
     """Computes batches. One instance serves one runner; not thread-safe."""
 
-    def describe(self, schema: pa.Schema, operators: tuple[Operator, ...]) -> pa.Schema:
+    def describe(self, schema: pa.Schema, operators: tuple[StatelessOperator, ...]) -> pa.Schema:
         """Columns and types that ``operators`` make of rows of ``schema``.
 
         Raises:
@@ -134,6 +136,15 @@ class Engine(Protocol):
 
     def run(self, job: BatchJob) -> BatchOutput:
         """Read, compute and write one batch; on any error no file of it is left behind."""
+
+    def describe_plan(self, plan: Chain) -> pa.Schema:
+        """Columns and types of a logical plan's result; raises as :meth:`describe`."""
+
+    def run_stateful(self, job: StatefulJob) -> StatefulOutput:
+        """Compute and write one batch of a plan that needs more than its own rows.
+
+        On any error no file of it is left behind.
+        """
 
     def compare(
         self,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from orchestration.engine.result_types import result_field
 from orchestration.engine.statements import INPUT, applied, plain_source
 from orchestration.errors import ExpressionError, SchemaError
-from orchestration.streams.operators import MapBatches, Operator, Select, Where
+from orchestration.streams.operators import MapBatches, Select, StatelessOperator, Where
 from orchestration.streams.schema import is_json
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
     from orchestration.engine.connection import Limits
 
-__all__ = ["describe"]
+__all__ = ["describe", "describe_one", "refused"]
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def describe(limits: Limits, schema: pa.Schema, operators: tuple[Operator, ...]) -> pa.Schema:
+def describe(
+    limits: Limits, schema: pa.Schema, operators: tuple[StatelessOperator, ...]
+) -> pa.Schema:
     """Columns and types that ``operators`` make of rows of ``schema``.
 
     Raises:
@@ -33,15 +35,16 @@ def describe(limits: Limits, schema: pa.Schema, operators: tuple[Operator, ...])
     connection = limits.connect()
     try:
         for operator in operators:
-            schema = _after(connection, schema, operator)
+            schema = describe_one(connection, schema, operator)
         return schema
     finally:
         connection.close()
 
 
-def _after(
-    connection: duckdb.DuckDBPyConnection, schema: pa.Schema, operator: Operator
+def describe_one(
+    connection: duckdb.DuckDBPyConnection, schema: pa.Schema, operator: StatelessOperator
 ) -> pa.Schema:
+    """Columns and types after one stateless operator; raises as :func:`describe`."""
     if isinstance(operator, MapBatches):
         return operator.schema
     connection.register(INPUT, schema.empty_table())
@@ -73,7 +76,7 @@ def _types(
     try:
         return list(connection.sql(applied(source, [operator], _ANY_TIME)).types)
     except duckdb.Error as whole:
-        parts: list[tuple[str, Operator]] = (
+        parts: list[tuple[str, StatelessOperator]] = (
             [(operator.expression, operator)]
             if isinstance(operator, Where)
             else [(text, Select(((name, text),))) for name, text in operator.columns]
@@ -82,11 +85,12 @@ def _types(
             try:
                 connection.sql(applied(source, [part], _ANY_TIME))
             except duckdb.Error as error:
-                raise _refused(text, error) from None
-        raise _refused(", ".join(text for text, _ in parts), whole) from None
+                raise refused(text, error) from None
+        raise refused(", ".join(text for text, _ in parts), whole) from None
 
 
-def _refused(text: str, error: Exception) -> ExpressionError:
+def refused(text: str, error: Exception) -> ExpressionError:
+    """The error for an expression that DuckDB does not take."""
     reason = str(error).split("\n", maxsplit=1)[0]
     return ExpressionError(
         f"expression {text!r} cannot be computed: {reason}",

@@ -20,13 +20,18 @@ from orchestration.engine.rewrite import Rewrite, Rewritten, rewrite_files
 from orchestration.engine.statements import INPUT, applied, plain_source
 from orchestration.engine.writer import discard, write
 from orchestration.errors import BadRecords, SchemaError
-from orchestration.streams.operators import MapBatches, Operator
+from orchestration.streams.operators import MapBatches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import duckdb
     import pyarrow as pa
+
+    from orchestration.engine.stateful.describe import Describer
+    from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
+    from orchestration.streams.operators import StatelessOperator
+    from orchestration.streams.plan import Chain
 
 __all__ = ["DuckDBEngine"]
 
@@ -59,8 +64,9 @@ class DuckDBEngine:
         self._threads = min(threads or os.cpu_count() or 1, 8)
         self._described: dict[Any, pa.Schema] = {}
         self._kept: tuple[Any, duckdb.DuckDBPyConnection] | None = None
+        self._describing: Describer | None = None
 
-    def describe(self, schema: pa.Schema, operators: tuple[Operator, ...]) -> pa.Schema:
+    def describe(self, schema: pa.Schema, operators: tuple[StatelessOperator, ...]) -> pa.Schema:
         """Columns and types that ``operators`` make of rows of ``schema``.
 
         Raises:
@@ -103,6 +109,32 @@ class DuckDBEngine:
             discard(job.sink_dir, job.file_prefix, job.partition_by)
             raise
 
+    def describe_plan(self, plan: Chain) -> pa.Schema:
+        """Columns and types of a logical plan's result.
+
+        Raises:
+            ExpressionError: An expression does not bind; names the expression and the reason.
+            SchemaError: A result has a type that no Delta table keeps.
+        """
+        return self._describer.chain(plan)
+
+    def run_stateful(self, job: StatefulJob) -> StatefulOutput:
+        """Compute and write one batch of a plan that needs more than its own rows.
+
+        Its state files lie in ``job.files.directory`` and are not persisted yet. On any error no
+        file of it is left behind.
+
+        Raises:
+            BadRecords: Bad records, and the query says that they fail the batch.
+            ExpressionError: An expression fails on a row.
+            SchemaError: A function of ``map_batches`` returns other columns than it declared.
+        """
+        from orchestration.engine.stateful.running import run_batch
+
+        directories = [job.sink_dir, job.late_dir, job.files.directory]
+        with self._writing(self._limits, directories) as connection:
+            return run_batch(job, connection, self._describer, self._threads)
+
     def compare(
         self,
         left: Sequence[TableFile],
@@ -136,7 +168,18 @@ class DuckDBEngine:
     def close(self) -> None:
         """Let go of memory and spilled data."""
         self._described.clear()
+        if self._describing is not None:
+            self._describing.close()
+            self._describing = None
         self._forget()
+
+    @property
+    def _describer(self) -> Describer:
+        if self._describing is None:
+            from orchestration.engine.stateful.describe import Describer
+
+            self._describing = Describer(self._limits)
+        return self._describing
 
     @contextmanager
     def _unguarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -202,9 +245,9 @@ class DuckDBEngine:
                 sql = plain_source(operator.schema.names)
             else:
                 sql = applied(sql, [operator], job.timestamp)
-        with self._writing(limits, job.sink_dir) as connection:
+        with self._writing(limits, [job.sink_dir]) as connection:
             connection.register(INPUT, stream)
-            return write(
+            written = write(
                 connection,
                 sql,
                 job.output_schema,
@@ -213,22 +256,25 @@ class DuckDBEngine:
                 partition_by=job.partition_by,
                 target_file_size=job.target_file_size,
             )
+            connection.unregister(INPUT)
+            return written
 
     @contextmanager
-    def _writing(self, limits: Limits, directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that may write to the directory; the last one, where it fits.
+    def _writing(
+        self, limits: Limits, directories: Sequence[Path]
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write to the directories; the last one, where it fits.
 
         Opening one takes tens of milliseconds, as long as a small batch.
         """
-        key = (limits, directory)
+        key = (limits, tuple(directories))
         if self._kept is not None and self._kept[0] != key:
             self._forget()
         if self._kept is None:
-            self._kept = (key, limits.connect([directory]))
+            self._kept = (key, limits.connect(directories))
         connection = self._kept[1]
         try:
             yield connection
-            connection.unregister(INPUT)
         except BaseException:
             self._forget()
             raise

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from orchestration.errors import ExpressionError, HeadwaterError, SinkUnavailable
-from orchestration.streams.operators import Operator, Select, Where
+from orchestration.streams.operators import Aggregate, Operator, Select, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Caught", "translated"]
 
@@ -32,7 +32,7 @@ class Caught:
 
 
 @contextmanager
-def translated(operators: tuple[Operator, ...], caught: Caught) -> Iterator[None]:
+def translated(operators: Sequence[Operator], caught: Caught) -> Iterator[None]:
     """Raise what went wrong below DuckDB as it was, and DuckDB's own errors as ours.
 
     Raises:
@@ -53,7 +53,7 @@ def translated(operators: tuple[Operator, ...], caught: Caught) -> Iterator[None
         raise _error(error, operators) from error
 
 
-def _error(error: Exception, operators: tuple[Operator, ...]) -> HeadwaterError:
+def _error(error: Exception, operators: Sequence[Operator]) -> HeadwaterError:
     import duckdb
 
     reason = str(error).split("\n", maxsplit=1)[0]
@@ -78,7 +78,7 @@ def _error(error: Exception, operators: tuple[Operator, ...]) -> HeadwaterError:
             [operator.expression]
             if isinstance(operator, Where)
             else [text for _, text in operator.columns]
-            if isinstance(operator, Select)
+            if isinstance(operator, Select | Aggregate)
             else []
         )
         if not text.isidentifier()

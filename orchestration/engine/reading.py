@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from orchestration.engine.feed import FILE_TYPE, Reader
-from orchestration.engine.statements import json_source, plain_source
+from orchestration.engine.statements import INPUT, json_source, plain_source
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from orchestration.engine.base import FilesInput
 
 __all__ = ["reader_of", "source_of"]
@@ -35,12 +37,23 @@ def reader_of(given: FilesInput) -> Reader:
     return JsonFiles(schema, given.format)
 
 
-def source_of(given: FilesInput, *, barrier: bool = True) -> tuple[pa.Schema, str]:
+def source_of(
+    given: FilesInput,
+    *,
+    barrier: bool = True,
+    only: Collection[str] | None = None,
+    besides: Sequence[str] = (),
+    relation: str = INPUT,
+) -> tuple[pa.Schema, str]:
     """Columns that the stream starts with, and the SELECT that gives them.
 
     Args:
         given: The files.
         barrier: See :func:`.statements.json_source`.
+        only: Names of the columns that are wanted; ``None`` for all. The others are proved like
+            these, and not made.
+        besides: More columns that stand in the relation and are wanted, at the end.
+        relation: Where the reader's columns are.
     """
     fields: list[pa.Field[Any]] = list(given.schema)
     others = list(given.partition_columns)
@@ -49,11 +62,16 @@ def source_of(given: FilesInput, *, barrier: bool = True) -> tuple[pa.Schema, st
     if given.format.metadata:
         fields.append(pa.field("_file", FILE_TYPE))
         others.append("_file")
+    if only is not None:
+        fields = [item for item in fields if item.name in only]
+        others = [name for name in others if name in only]
     schema = pa.schema(fields)
+    order = [*schema.names, *besides]
     if given.format.name == "parquet":
-        return schema, plain_source(schema.names)
-    columns = [item for item in fields if item.name not in others]
-    return schema, json_source(pa.schema(columns), others, schema.names, barrier=barrier)
+        return schema, plain_source(order, relation)
+    columns = pa.schema([item for item in fields if item.name not in others])
+    sql = json_source(columns, [*others, *besides], order, barrier=barrier, relation=relation)
+    return schema, sql
 
 
 def _data_schema(given: FilesInput) -> pa.Schema:

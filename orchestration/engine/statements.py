@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from orchestration.engine.json_transform import transform_spec, transformed
 from orchestration.streams.batch_time import bind_batch_timestamp
-from orchestration.streams.operators import Operator, Select, Where
+from orchestration.streams.operators import Select, StatelessOperator, Where
 from orchestration.streams.schema import duckdb_type, quote_identifier, quote_literal
 
 if TYPE_CHECKING:
@@ -22,17 +22,23 @@ INPUT = "headwater_input"
 
 
 def json_source(
-    columns: pa.Schema, others: Sequence[str], order: Sequence[str], *, barrier: bool
+    columns: pa.Schema,
+    others: Sequence[str],
+    order: Sequence[str],
+    *,
+    barrier: bool,
+    relation: str = INPUT,
 ) -> str:
-    """A SELECT that makes typed columns of the lines in :data:`INPUT`.
+    """A SELECT that makes typed columns of lines.
 
     Args:
         columns: What the lines hold.
-        others: Columns that stand in :data:`INPUT` already.
+        others: Columns that stand in the relation already.
         order: Names of all columns in their order.
         barrier: Conditions follow. They must not be moved below the parsing, where a line would
             be parsed once for the condition and once more for the row; DuckDB moves none below
             what depends on a random number, even where every number gives the same.
+        relation: Where the lines are.
     """
     found = {
         item.name: transformed(
@@ -47,16 +53,16 @@ def json_source(
     line = "CASE WHEN random() < 2 THEN headwater_line END" if barrier else "headwater_line"
     return (
         f"SELECT {listed} FROM (SELECT json_transform({line}, {spec}) AS headwater_record"
-        f"{kept} FROM {INPUT})"
+        f"{kept} FROM {relation})"
     )
 
 
-def plain_source(order: Sequence[str]) -> str:
-    """A SELECT of the columns in :data:`INPUT`."""
-    return f"SELECT {', '.join(quote_identifier(name) for name in order)} FROM {INPUT}"
+def plain_source(order: Sequence[str], relation: str = INPUT) -> str:
+    """A SELECT of a relation's columns."""
+    return f"SELECT {', '.join(quote_identifier(name) for name in order)} FROM {relation}"
 
 
-def applied(source: str, operators: Iterable[Operator], timestamp: datetime) -> str:
+def applied(source: str, operators: Iterable[StatelessOperator], timestamp: datetime) -> str:
     """The operators around a SELECT; ``now()`` is the batch's timestamp."""
     for operator in operators:
         if isinstance(operator, Where):

@@ -281,7 +281,7 @@ def _group_ranges(path: Path) -> tuple[Any, Any]:
         metadata = pq.read_metadata(path)
         names = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
         at = names.index(HASH)
-        found = [
+        found: list[Any] = [
             metadata.row_group(number).column(at).statistics
             for number in range(metadata.num_row_groups)
         ]
@@ -292,4 +292,3 @@ def _group_ranges(path: Path) -> tuple[Any, Any]:
             np.array([item.max for item in found], np.int64),
         )
     return _RANGES[key]
-

@@ -44,14 +44,19 @@ class Tables:
 
     def create(self, query: str) -> str:
         """A new table with a query's rows; its name."""
-        name = self._next()
+        name = self.reserve()
         self.connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
         self._tables.append(name)
         return name
 
-    def register(self, data: pa.Table | pa.RecordBatchReader) -> str:
-        """Arrow data under a new name. A reader can be read once."""
-        name = self._next()
+    def reserve(self) -> str:
+        """A name that nothing has yet."""
+        self._number += 1
+        return f"headwater_t{self._number}"
+
+    def register(self, data: pa.Table | pa.RecordBatchReader, name: str | None = None) -> str:
+        """Arrow data under a name, a new one by default. A reader can be read once."""
+        name = name or self.reserve()
         self.connection.register(name, data)
         self._registered.append(name)
         return name
@@ -78,7 +83,3 @@ class Tables:
         for name in list(self._tables):
             self.drop(name)
         self._registered.clear()
-
-    def _next(self) -> str:
-        self._number += 1
-        return f"headwater_t{self._number}"
