@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
-from weakref import finalize
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet, finalize
 
 from orchestration.clock import ManualClock
 from orchestration.config import Settings
@@ -31,12 +32,16 @@ from orchestration.runtime.query import StreamingQuery
 from orchestration.runtime.triggers import Trigger
 from orchestration.runtime.triggers import available_now as _available_now
 from orchestration.sinks.declaration import OutputMode, delta_sink
+from orchestration.sources.base import UNLIMITED, Limits
 from orchestration.sources.memory import MemorySource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    import pyarrow as pa
 
     from orchestration.runtime.progress import BatchProgress
+    from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
 
 __all__ = [
@@ -58,7 +63,31 @@ class MemoryStream(MemorySource):
 
     Args:
         schema: Column to DuckDB type.
+        name: Unique within the query, and what its offsets are kept under. By default
+            ``memory``, then ``memory_2``, …: the first that no other living one has.
+        limits: How much a batch reads; only ``max_rows`` means anything.
     """
+
+    _living: ClassVar[WeakSet[MemoryStream]] = WeakSet()
+
+    def __init__(
+        self,
+        schema: Mapping[str, str] | pa.Schema,
+        *,
+        name: str | None = None,
+        limits: Limits = UNLIMITED,
+    ) -> None:
+        super().__init__(schema, name=name or self._free_name(), limits=limits)
+        self._living.add(self)
+
+    @classmethod
+    def _free_name(cls) -> str:
+        taken = {item.name for item in cls._living}
+        return next(
+            name
+            for number in count(1)
+            if (name := "memory" if number == 1 else f"memory_{number}") not in taken
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +96,8 @@ class TestBatch:
 
     Attributes:
         batch_id: Its id.
-        rows: What it added to the sink, in any order; timestamps are aware, in UTC.
+        rows: What it gave to the sink, in any order: in update mode the groups that changed, in
+            complete mode all of them; timestamps are aware, in UTC.
         watermark: The one it used, in seconds since the epoch; 0.0 without event time.
         late_rows: Rows dropped as late, over all operators.
         state_rows: Rows kept as state after it, over all operators.
@@ -95,6 +125,7 @@ class StreamTest:
         stream: The stream under test.
         output_mode: As for :func:`~orchestration.delta_sink`.
         no_data_batches: Whether a batch without input may run to close what a watermark passed.
+        watermark_policy: ``min`` or ``max`` of several watermarked inputs.
         home: Directory for everything; a temporary one, deleted with the test, by default.
         cursors: SQLAlchemy URL of the cursor store; SQLite in ``home`` by default.
         tables, state: Where they go instead of ``home``; ``s3://`` works.
@@ -110,6 +141,7 @@ class StreamTest:
         output_mode: OutputMode = "append",
         *,
         no_data_batches: bool = True,
+        watermark_policy: WatermarkPolicy = "min",
         home: Path | None = None,
         cursors: str | None = None,
         tables: str | None = None,
@@ -117,7 +149,6 @@ class StreamTest:
         name: str = "stream_test",
         **sink_options: Any,
     ) -> None:
-        self.no_data_batches = no_data_batches
         self.home = home or Path(mkdtemp(prefix="headwater-test-"))
         if home is None:
             finalize(self, shutil.rmtree, str(self.home), ignore_errors=True)
@@ -131,6 +162,8 @@ class StreamTest:
             stream,
             sink=delta_sink(name, output_mode=output_mode, **sink_options),
             settings=self.settings,
+            watermark_policy=watermark_policy,
+            no_data_batches=no_data_batches,
         )
         self._crash: str | None = None
         self._hooks: dict[str, list[Callable[[], None]]] = {}
@@ -168,7 +201,12 @@ class StreamTest:
     def restart(self) -> None:
         """Go on as a new process would: only cursor store, state and tables are left."""
         self.query = StreamingQuery(
-            self.query.name, self.query.stream, sink=self.query.sink, settings=self.settings
+            self.query.name,
+            self.query.stream,
+            sink=self.query.sink,
+            settings=self.settings,
+            watermark_policy=self.query.watermark_policy,
+            no_data_batches=self.query.no_data_batches,
         )
         self._crash = None
 
@@ -186,6 +224,10 @@ class StreamTest:
     def quarantine(self) -> list[dict[str, Any]]:
         """Every row of the quarantine table."""
         return self._read(self.settings.tables_uri(self.query.sink.table) + "__quarantine")
+
+    def late(self) -> list[dict[str, Any]]:
+        """Every row of the late table: what came after its window had closed."""
+        return self._read(self.settings.tables_uri(self.query.sink.table) + "__late")
 
     def _reach(self, point: str) -> None:
         for action in self._hooks.pop(point, ()):

@@ -42,7 +42,7 @@ def plan(context: Context, name: str, trigger: Trigger | None, *, as_json: bool)
             return
         last = session.store.batches.last(found.generation) if found.generation else None
     console = context.console()
-    console.print(f"{name} reads {redact(query.source.description)}", style="bold")
+    console.print(f"{name} reads {redact(query.reads)}", style="bold")
     moment = last.plan.timestamp if last else None
     show_preview(console, found, name, moment, clock.now())
 
@@ -66,7 +66,7 @@ def show_preview(
     if not found.backlog.exists:
         console.print("Nothing to read: the place does not exist yet.")
         return
-    if not found.slices:
+    if not found.batches:
         last = found.next_batch_id - 1 if found.next_batch_id else None
         console.print(_capital(nothing_new(found.backlog.seen, last, last_at, now)) + ".")
         return
@@ -74,10 +74,10 @@ def show_preview(
     more = "or more" if not found.left.empty else ""
     console.print(
         f"{count(len(backlog.files), 'new file')} ({size(backlog.bytes)}) of "
-        f"{backlog.seen:,} known: {count(len(found.slices), 'batch', 'batches')} {more}".rstrip()
+        f"{backlog.seen:,} known: {count(len(found.batches), 'batch', 'batches')} {more}".rstrip()
     )
     console.print(_table(found, now))
-    hidden = len(found.slices) - _SHOWN
+    hidden = len(found.batches) - _SHOWN
     if hidden > 0:
         console.print(f"  … and {count(hidden, 'more batch', 'more batches')}")
     console.print(f"Nothing was written. Next: headwater run {name}")
@@ -89,16 +89,18 @@ def _table(found: Preview, now: datetime) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("oldest file")
     table.add_column("first file")
-    for number, part in enumerate(found.slices[:_SHOWN], start=found.next_batch_id):
-        oldest = min((item.modified for item in part.files), default=None)
-        table.add_row(
-            str(number),
-            f"{len(part.files):,}",
-            size(part.bytes),
-            f"{_offset(part.start)} to {_offset(part.end)}",
-            at(oldest, now),
-            part.files[0].path if part.files else "",
-        )
+    for number, batch in enumerate(found.batches[:_SHOWN], start=found.next_batch_id):
+        for part in (item for item in batch if item.start != item.end):
+            oldest = min((item.modified for item in part.files), default=None)
+            offsets = f"{_offset(part.start)} to {_offset(part.end)}"
+            table.add_row(
+                str(number),
+                f"{len(part.files):,}",
+                size(part.bytes),
+                offsets if len(batch) == 1 else f"{part.source} {offsets}",
+                at(oldest, now),
+                part.files[0].path if part.files else "",
+            )
     return table
 
 

@@ -123,7 +123,7 @@ def show_summary(
 
 def _idle(query: StreamingQuery, summary: RunSummary, now: datetime) -> str:
     if summary.backlog is not None and not summary.backlog.exists:
-        return f"nothing to read: {redact(query.source.description)}: not there yet"
+        return f"nothing to read: {redact(query.reads)}: not there yet"
     if summary.waiting:
         return f"nothing to do: {summary.waiting}"
     with query.open() as session:

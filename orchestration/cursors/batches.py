@@ -49,16 +49,28 @@ class Batches(Failures):
         super().__init__(database)
         self._clock = clock
 
-    def plan(self, lease: Lease, plan: Plan, *, listing: Mapping[str, Any] | None = None) -> None:
-        """Log a plan, its files and the source's listing, if the batch has none yet.
+    def plan(
+        self,
+        lease: Lease,
+        plan: Plan,
+        *,
+        listings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Log a plan, its files and the sources' listings, if the batch has none yet.
 
         Args:
             lease: The query's lease.
             plan: What the batch will read.
-            listing: What the plan's only source wants remembered of its listing.
+            listings: What sources want remembered of their listings, by name.
         """
-        if listing is not None and len(plan.slices) != 1:
-            raise CursorStoreError("A listing belongs to a plan of one source", remedy=BUG)
+        listings = listings or {}
+        strangers = listings.keys() - {part.source for part in plan.slices}
+        if strangers:
+            raise CursorStoreError(
+                f"Batch {plan.batch_id} of {plan.query_id!r} has a listing of "
+                f"{', '.join(sorted(strangers))}, and no slice",
+                remedy=BUG,
+            )
         with fenced(self._database, lease) as connection:
             key = writable_generation_id(connection, lease, plan.generation)
             if plan.query_id != lease.query_id:
@@ -70,8 +82,8 @@ class Batches(Failures):
                 return
             self._check_follows(connection, key, plan)
             self._insert(connection, key, plan, self._clock.now())
-            if listing is not None:
-                save_source(self._database, connection, key, plan.slices[0].source, listing=listing)
+            for name, listing in listings.items():
+                save_source(self._database, connection, key, name, listing=listing)
 
     def seal(
         self,

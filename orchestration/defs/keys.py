@@ -16,6 +16,7 @@ from orchestration.runtime.twin import twin_name
 if TYPE_CHECKING:
     from orchestration.defs.pipeline import Pipeline
     from orchestration.sinks.table import Role
+    from orchestration.sources.base import Source
 
 __all__ = [
     "CHECK",
@@ -25,8 +26,8 @@ __all__ = [
     "incremental_key",
     "incremental_spec",
     "kinds",
-    "source_key",
-    "source_spec",
+    "source_keys",
+    "source_specs",
 ]
 
 CHECK = "incremental_equals_full"
@@ -46,11 +47,15 @@ def full_key(pipeline: Pipeline) -> dg.AssetKey:
     return dg.AssetKey([*pipeline.options.key_prefix, twin_name(pipeline.name)])
 
 
-def source_key(pipeline: Pipeline) -> dg.AssetKey:
-    """Key of the external asset that the pipeline reads: the parts of its path."""
-    place = str(_source(pipeline).get("path") or pipeline.query.source.name)
+def source_keys(pipeline: Pipeline) -> list[dg.AssetKey]:
+    """Keys of the external assets that the pipeline reads: the parts of their paths."""
+    return list(dict.fromkeys(_source_key(item) for item in pipeline.query.sources.values()))
+
+
+def _source_key(source: Source) -> dg.AssetKey:
+    place = str(source.describe().get("path") or source.name)
     parts = [_KEY_PART.sub("_", part).strip("_") for part in place.split("/")]
-    return dg.AssetKey([part for part in parts if part] or [pipeline.query.source.name])
+    return dg.AssetKey([part for part in parts if part] or [source.name])
 
 
 def kinds(pipeline: Pipeline, role: Role) -> set[str]:
@@ -58,9 +63,8 @@ def kinds(pipeline: Pipeline, role: Role) -> set[str]:
     if pipeline.options.kinds is not None:
         return set(pipeline.options.kinds)
     found = {"deltalake", "duckdb"}
-    source = _source(pipeline)
-    if source.get("format") in _FORMATS:
-        found.add(str(source["format"]))
+    formats = {str(source.describe().get("format")) for source in pipeline.query.sources.values()}
+    found |= formats & _FORMATS
     uri = table_uri(pipeline.query.settings, pipeline.query.sink, role)
     return found | ({"s3"} if uri.startswith("s3://") else set())
 
@@ -78,7 +82,7 @@ def incremental_spec(pipeline: Pipeline) -> dg.AssetSpec:
     options = pipeline.options
     return dg.AssetSpec(
         incremental_key(pipeline),
-        deps=[source_key(pipeline)],
+        deps=source_keys(pipeline),
         description=options.description or _describe(pipeline),
         metadata=_table_metadata(pipeline, "sink"),
         group_name=options.group,
@@ -94,7 +98,7 @@ def full_spec(pipeline: Pipeline) -> dg.AssetSpec:
     options = pipeline.options
     return dg.AssetSpec(
         full_key(pipeline),
-        deps=[source_key(pipeline)],
+        deps=source_keys(pipeline),
         description=(
             f"Everything that `{pipeline.name}` has read, recomputed at once into a table of its "
             f"own. The check `{CHECK}` holds the incremental table against it.\n\n"
@@ -110,27 +114,28 @@ def full_spec(pipeline: Pipeline) -> dg.AssetSpec:
     )
 
 
-def source_spec(pipeline: Pipeline) -> dg.AssetSpec:
-    """What the pipeline reads, as an asset that Dagster does not make."""
-    source = _source(pipeline)
-    found = {str(source["format"])} if source.get("format") in _FORMATS else set()
-    path = str(source.get("path") or "")
+def source_specs(pipeline: Pipeline) -> list[dg.AssetSpec]:
+    """What the pipeline reads, as assets that Dagster does not make."""
+    specs = (_source_spec(pipeline, source) for source in pipeline.query.sources.values())
+    return list({spec.key: spec for spec in specs}.values())
+
+
+def _source_spec(pipeline: Pipeline, source: Source) -> dg.AssetSpec:
+    described = source.describe()
+    found = {str(described["format"])} if described.get("format") in _FORMATS else set()
+    path = str(described.get("path") or "")
     if path.startswith("s3://"):
         found.add("s3")
     metadata: dict[str, Any] = {}
     if path:
         metadata["dagster/uri"] = redact(pipeline.query.settings.resolve_input(path))
     return dg.AssetSpec(
-        source_key(pipeline),
-        description=f"{pipeline.query.source.description}. Written by others, read by Headwater.",
+        _source_key(source),
+        description=f"{source.description}. Written by others, read by Headwater.",
         group_name="sources",
         kinds=found,
         metadata=metadata,
     )
-
-
-def _source(pipeline: Pipeline) -> dict[str, Any]:
-    return pipeline.query.source.describe()
 
 
 def _table_metadata(pipeline: Pipeline, role: Role) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def _table_metadata(pipeline: Pipeline, role: Role) -> dict[str, Any]:
 
 def _describe(pipeline: Pipeline) -> str:
     query = pipeline.query
-    what = query.source.description
+    what = query.reads
     intro = (
         f"{what[:1].upper()}{what[1:]}, appended to a Delta table a micro-batch at a time, each "
         "row exactly once."

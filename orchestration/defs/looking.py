@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from orchestration.clock import Clock, SystemClock
 from orchestration.cursors.store import CursorStore
-from orchestration.runtime.history import StoredHistory
+from orchestration.runtime.event_time import closes_something
+from orchestration.runtime.inputs import Backlogs, Inputs
+from orchestration.runtime.session import bound_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestration.cursors.records import BatchRecord
+    from orchestration.cursors.records import BatchRecord, Generation
     from orchestration.runtime.query import StreamingQuery
-    from orchestration.sources.base import Backlog
 
 __all__ = ["Look", "clock_time", "look", "number"]
 
@@ -57,9 +58,10 @@ def look(query: StreamingQuery, *, clock: Clock | None = None) -> Look:
         unfinished = last if last is not None and last.committed_at is None else None
         if unfinished is not None and unfinished.blocked and not unfinished.skip:
             return Look(False, _blocked(query.name, unfinished))
-        history = StoredHistory(store, generation, query.source.name)
-        backlog = query.source.poll(history, clock=clock, settings=settings)
-    counts = _counts(backlog)
+        inputs = Inputs(store, generation, query.sources, clock=clock, settings=settings)
+        waiting = inputs.poll()
+    counts = _counts(waiting)
+    backlog = waiting.merged
     if generation is not None and generation.status == "resetting":
         return Look(True, "a reset is to be finished", counts)
     if unfinished is not None:
@@ -69,6 +71,8 @@ def look(query: StreamingQuery, *, clock: Clock | None = None) -> Look:
     if not backlog.exists and backlog.empty and not backlog.must_record:
         return Look(False, f"{_place(query)} does not exist yet")
     standing = _standing(last, clock.now())
+    if backlog.empty and _closes_something(query, generation, last, clock.now()):
+        return Look(True, "nothing new, but the watermark closes what was open" + standing, counts)
     if backlog.empty and not backlog.must_record:
         of = f"0 new of {number(backlog.seen, 'file')}" if backlog.seen else "nothing new"
         return Look(False, of + standing + noted, counts)
@@ -85,17 +89,32 @@ def clock_time(moment: datetime, now: datetime) -> str:
     return f"{moment:%H:%M}" if same_day else f"{moment:%Y-%m-%d %H:%M}"
 
 
-def _counts(backlog: Backlog) -> dict[str, str]:
+def _closes_something(
+    query: StreamingQuery, generation: Generation | None, last: BatchRecord | None, now: datetime
+) -> bool:
+    """Whether a batch without data is due."""
+    if generation is None or query.is_plain or query.trigger.kind == "once":
+        return False
+    bound = bound_stream(query, generation.input_schema)
+    return bound is not None and closes_something(query, bound[0].plan(), last, now)
+
+
+def _counts(waiting: Backlogs) -> dict[str, str]:
+    """Tags; offsets carry the source's name where there are several."""
+    backlog = waiting.merged
     counts = {"new_files": str(len(backlog.files)), "new_bytes": str(backlog.bytes)}
-    for name in sorted({*backlog.start, *backlog.end}):
-        counts[f"{name}.from"] = str(backlog.start.get(name, 0))
-        counts[f"{name}.to"] = str(backlog.end.get(name, 0))
+    alone = len(waiting.parts) == 1
+    for source, part in waiting.parts.items():
+        for name in sorted({*part.start, *part.end}):
+            title = name if alone else f"{source}.{name}"
+            counts[f"{title}.from"] = str(part.start.get(name, 0))
+            counts[f"{title}.to"] = str(part.end.get(name, 0))
     return counts
 
 
 def _place(query: StreamingQuery) -> str:
-    path = query.source.describe().get("path")
-    return f"the landing directory {path}" if path else query.source.description
+    paths = [source.describe().get("path") for source in query.sources.values()]
+    return f"the landing directory {paths[0]}" if len(paths) == 1 and paths[0] else query.reads
 
 
 def _standing(last: BatchRecord | None, now: datetime) -> str:

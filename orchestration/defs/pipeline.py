@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orchestration.config import Settings
     from orchestration.runtime.triggers import Trigger
     from orchestration.sinks.declaration import DeltaSink
+    from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
 
 __all__ = ["Pipeline", "full_reprocess_asset", "incremental_asset", "pipeline"]
@@ -69,9 +70,9 @@ class Pipeline:
     @cached_property
     def source_assets(self) -> list[dg.AssetSpec]:
         """Where the rows come from, for the lineage."""
-        from orchestration.defs.keys import source_spec
+        from orchestration.defs.keys import source_specs
 
-        return [source_spec(self)]
+        return source_specs(self)
 
     @cached_property
     def jobs(self) -> list[UnresolvedAssetJobDefinition]:
@@ -122,6 +123,8 @@ def pipeline(
     tags: Mapping[str, str] | None = None,
     kinds: Sequence[str] | None = None,
     settings: Settings | None = None,
+    watermark_policy: WatermarkPolicy = "min",
+    no_data_batches: bool = True,
 ) -> Pipeline:
     """A query with its assets, check, sensor, schedules and jobs.
 
@@ -154,11 +157,22 @@ def pipeline(
         tags: Of the assets.
         kinds: Icons instead of the default ones.
         settings: Where things live; by default what the environment says.
+        watermark_policy: With several watermarked inputs, whether the slowest holds the others
+            back (``min``) or the fastest takes them along (``max``).
+        no_data_batches: Whether a batch without input runs to close what the watermark passed.
 
     Raises:
         DeclarationError: Something of it makes no sense.
     """
-    query = StreamingQuery(name, stream, sink=sink, trigger=trigger, settings=settings)
+    query = StreamingQuery(
+        name,
+        stream,
+        sink=sink,
+        trigger=trigger,
+        settings=settings,
+        watermark_policy=watermark_policy,
+        no_data_batches=no_data_batches,
+    )
     options = AssetOptions(
         description=description,
         column_descriptions=_known_columns(name, stream, column_descriptions or {}),
@@ -193,6 +207,8 @@ def incremental_asset(
     tags: Mapping[str, str] | None = None,
     kinds: Sequence[str] | None = None,
     settings: Settings | None = None,
+    watermark_policy: WatermarkPolicy = "min",
+    no_data_batches: bool = True,
 ) -> dg.AssetsDefinition:
     """The incremental half of a pipeline alone: an asset, without twin, check and sensor.
 
@@ -214,6 +230,8 @@ def incremental_asset(
         tags=tags,
         kinds=kinds,
         settings=settings,
+        watermark_policy=watermark_policy,
+        no_data_batches=no_data_batches,
     )
     return build_incremental(alone, checked=False)
 

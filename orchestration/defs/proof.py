@@ -155,9 +155,8 @@ def _is_current(session: Session) -> bool:
         last = (
             session.store.batches.get(generation, number, with_files=False) if number >= 0 else None
         )
-    name = session.source.name
-    end = {} if last is None else next(p.end for p in last.plan.slices if p.source == name)
-    return bool(newest[0].offsets == {name: end})
+    ends = {part.source: part.end for part in last.plan.slices} if last is not None else {}
+    return bool(newest[0].offsets == {name: ends.get(name, {}) for name in session.sources})
 
 
 def _standing(session: Session, why_not: str) -> Proof:

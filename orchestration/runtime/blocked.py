@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import BatchRecord
     from orchestration.runtime.session import Session
 
-__all__ = ["retry", "skip_to_quarantine"]
+__all__ = ["blocked", "retry", "skip_to_quarantine"]
 
 
 def retry(session: Session) -> BatchRecord:
@@ -31,6 +31,20 @@ def skip_to_quarantine(session: Session) -> BatchRecord:
         BatchBlocked: There is no unfinished batch to skip.
     """
     return _change(session, skip=True)
+
+
+def blocked(record: BatchRecord) -> BatchBlocked:
+    """The error for a batch that failed too often."""
+    plan, name = record.plan, record.plan.query_id
+    files = [item.path for part in plan.slices for item in part.files]
+    shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    return BatchBlocked(
+        f"batch {plan.batch_id} of query {name!r} failed {record.failures} times the same "
+        f"way and is blocked; it reads {shown or [part.end for part in plan.slices]}. "
+        f"The failure: {record.last_error}",
+        remedy=f"mend the cause and 'headwater retry {name}', or "
+        f"'headwater skip {name} --to-quarantine' to set these files aside and go on",
+    )
 
 
 def _change(session: Session, *, skip: bool) -> BatchRecord:

@@ -1,7 +1,8 @@
-"""Files of dead attempts, which no commit names."""
+"""Files of dead attempts, which no commit names, and state that nobody needs any more."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +10,14 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import Seal
     from orchestration.runtime.session import Session
 
-__all__ = ["clean_orphans"]
+__all__ = ["KEPT_VERSIONS", "clean_orphans", "clean_state"]
+
+#: Versions of the state that stay, to rewind to.
+KEPT_VERSIONS = 20
+
+_VERSION = re.compile(r"state/v(\d{10,})-[^/]*\.json")
+# In an object store every look costs: there, once in so many batches.
+_EVERY = 10
 
 
 def clean_orphans(session: Session, lease: Lease, batch_id: int, seal: Seal) -> int:
@@ -25,7 +33,7 @@ def clean_orphans(session: Session, lease: Lease, batch_id: int, seal: Seal) -> 
     batch = f"part-{batch_id:010d}-"
     mark = f"{batch}{session.generation.token}-"
     deleted = 0
-    for role, table in (("sink", session.sink_table), ("quarantine", session.quarantine_table)):
+    for role, table in session.tables.items():
         changes = seal.tables.get(role)
         kept = {item.path for item in changes.adds} if changes else set()
         orphans = [
@@ -39,4 +47,57 @@ def clean_orphans(session: Session, lease: Lease, batch_id: int, seal: Seal) -> 
             lease.check()
             table.place.delete(orphans)
             deleted += len(orphans)
-    return deleted
+    if session.is_plain:
+        return deleted
+    return deleted + _clean_state_orphans(session, lease, batch_id, seal)
+
+
+def _clean_state_orphans(session: Session, lease: Lease, batch_id: int, seal: Seal) -> int:
+    from orchestration.runtime.stateful import open_state, version_prefix
+
+    files = open_state(session)
+    kept = {seal.state} | files.load(seal.state).paths if seal.state else set()
+    marks = (
+        f"state/part-{batch_id:010d}-{session.generation.token}-",
+        f"{version_prefix(batch_id)}{session.generation.token}-",
+    )
+    orphans = [name for name in files.names() if name.startswith(marks) and name not in kept]
+    if not orphans:
+        return 0
+    lease.check()
+    return files.delete(orphans)
+
+
+def clean_state(session: Session, lease: Lease, batch_id: int) -> int:
+    """Delete versions of the state that are older than the last :data:`KEPT_VERSIONS`.
+
+    A file belongs to versions that follow each other, so what the oldest version that stays is
+    not made of, no later one is.
+
+    Args:
+        session: The opened query.
+        lease: Its lease.
+        batch_id: The last committed batch.
+
+    Returns:
+        How many files were deleted.
+    """
+    from orchestration.runtime.stateful import open_state
+
+    if batch_id < KEPT_VERSIONS:
+        return 0
+    if not session.state_place.is_local and batch_id % _EVERY:
+        return 0
+    files = open_state(session)
+    versions = sorted(
+        (int(match[1]), name) for name in files.names() if (match := _VERSION.fullmatch(name))
+    )
+    old = [name for number, name in versions if number <= batch_id - KEPT_VERSIONS]
+    staying = [name for number, name in versions if number > batch_id - KEPT_VERSIONS]
+    if not old or not staying:
+        return 0
+    needed = files.load(staying[0]).paths
+    gone = {path for name in old for path in files.load(name).paths if path not in needed}
+    lease.check()
+    # The manifests last: after a crash in between they still name what is to be deleted.
+    return files.delete(sorted(gone)) + files.delete(old)

@@ -69,7 +69,9 @@ def table_rows(uri: str) -> list[dict[str, Any]]:
 
 
 def batch_rows(session: Session, batch_id: int) -> list[dict[str, Any]]:
-    """The rows that one batch added to the sink, by what it was sealed with.
+    """The rows that one batch gave to the sink, by what it was sealed with.
+
+    Of an upsert the groups that changed, and not what it carried over from files it replaced.
 
     Args:
         session: The opened query.
@@ -87,9 +89,9 @@ def batch_rows(session: Session, batch_id: int) -> list[dict[str, Any]]:
         )
     session.bind(generation.input_schema)
     session.attach(generation)
-    adds = record.seal.tables["sink"].adds if "sink" in record.seal.tables else ()
+    given = record.seal.tables["sink"].given if "sink" in record.seal.tables else ()
     files = tuple(
-        SnapshotFile(item.path, item.rows, item.size, item.partition_values) for item in adds
+        SnapshotFile(item.path, item.rows, item.size, item.partition_values) for item in given
     )
     return _rows_of(
         session.sink_table, Snapshot(-1, files), session.output_schema, session.settings.spool_dir

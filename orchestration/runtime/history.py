@@ -34,8 +34,11 @@ class StoredHistory:
         """End of the last planned range; empty at the start."""
         if self._offset is None:
             last = self._generation and self._store.batches.last(self._generation, with_files=False)
-            parts = last.plan.slices if last else ()
-            self._offset = next((part.end for part in parts if part.source == self._source), {})
+            ends = {part.source: part.end for part in last.plan.slices} if last else {}
+            if self._generation is not None and last and self._source not in ends:
+                # It was left out of the query for a while, or is new.
+                ends[self._source] = self._store.ledger.offset(self._generation, self._source)
+            self._offset = ends.get(self._source, {})
         return self._offset
 
     def seen(self) -> Mapping[str, FileEntry]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.errors import CursorStoreBehindSink, IncompatibleQuery
 from orchestration.runtime.history import StoredHistory
+from orchestration.runtime.session import recorded_schema
 from orchestration.sinks.commit import behind_sink
 from orchestration.sources.base import Limits, TableInput
 from orchestration.streams.fingerprint import compare, fingerprint
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import Generation
     from orchestration.runtime.session import Session
     from orchestration.sinks.table import SinkTable
-    from orchestration.sources.base import Backlog, SourceHistory
+    from orchestration.sources.base import Backlog, Source, SourceHistory
 
 __all__ = ["INFER_SAMPLE", "infer_schema", "prepare", "remember_listing"]
 
@@ -48,10 +49,7 @@ def prepare(session: Session, lease: Lease) -> bool:
             # has to be kept, or the next look would be the first again.
             generation = session.store.queries.register(session.query.name, {})
         session.attach(generation)
-        history = StoredHistory(session.store, generation, session.source.name)
-        inferred, backlog = infer_schema(session, history)
-        if backlog.must_record:
-            remember_listing(session, lease, backlog.listing)
+        inferred = _infer_missing(session, lease, generation)
         if inferred is None or not session.bind(inferred):
             return False
     print_ = fingerprint(
@@ -84,29 +82,55 @@ def prepare(session: Session, lease: Lease) -> bool:
     return True
 
 
+def _infer_missing(session: Session, lease: Lease, generation: Generation) -> dict[str, Any] | None:
+    """What to record of inferred schemas; ``None`` where a source has nothing to infer from."""
+    found: dict[str, dict[str, str]] = {}
+    complete = True
+    alone = len(session.sources) == 1
+    for name, source in session.sources.items():
+        if source.schema is not None:
+            continue
+        known = recorded_schema(generation.input_schema, name, alone=alone)
+        if known is None:
+            history = StoredHistory(session.store, generation, name)
+            known, backlog = infer_schema(session, source, history)
+            if backlog.must_record:
+                remember_listing(session, lease, name, backlog.listing)
+        if known is None:
+            complete = False
+        else:
+            found[name] = known
+    if not complete:
+        return None
+    return next(iter(found.values())) if alone else dict(found)
+
+
 def _check_unknown(session: Session) -> None:
     """Refuse to start afresh over a table that already has an owner."""
-    for table in (session.sink_table, session.quarantine_table):
+    for table in session.tables.values():
         handle = table.open()
         if handle is not None:
             table.check_identity(handle, None)
 
 
-def infer_schema(session: Session, history: SourceHistory) -> tuple[dict[str, str] | None, Backlog]:
-    """Columns and types of a sample of what the source has, and what that is.
+def infer_schema(
+    session: Session, source: Source, history: SourceHistory
+) -> tuple[dict[str, str] | None, Backlog]:
+    """Columns and types of a sample of what a source has, and what that is.
 
     Args:
         session: The opened query.
-        history: What the source is told of the past.
+        source: The source.
+        history: What it is told of the past.
 
     Returns:
         ``None`` for the schema where there is nothing to infer it from.
     """
-    backlog = session.source.poll(history, clock=session.clock, settings=session.settings)
+    backlog = source.poll(history, clock=session.clock, settings=session.settings)
     if backlog.empty:
         return None, backlog
-    part, _ = session.source.take(backlog, INFER_SAMPLE, settings=session.settings)
-    sample = session.source.open(part, schema=None, settings=session.settings)
+    part, _ = source.take(backlog, INFER_SAMPLE, settings=session.settings)
+    sample = source.open(part, schema=None, settings=session.settings)
     if isinstance(sample, TableInput):
         return schema_to_json(sample.table.schema), backlog
     found = session.engine.infer(
@@ -115,12 +139,12 @@ def infer_schema(session: Session, history: SourceHistory) -> tuple[dict[str, st
     return schema_to_json(found), backlog
 
 
-def remember_listing(session: Session, lease: Lease, listing: dict[str, Any]) -> None:
-    """Keep what the source wants remembered of its listing, without a batch."""
-    lasting = session.source.lasting(listing)
+def remember_listing(session: Session, lease: Lease, source: str, listing: dict[str, Any]) -> None:
+    """Keep what a source wants remembered of its listing, without a batch."""
+    lasting = session.sources[source].lasting(listing)
     if lasting:
-        session.log.write_listing(session.source.name, lasting)
-    session.store.ledger.save_listing(lease, session.generation, session.source.name, listing)
+        session.log.write_listing(source, lasting)
+    session.store.ledger.save_listing(lease, session.generation, source, listing)
 
 
 def _follow(
@@ -128,7 +152,7 @@ def _follow(
     lease: Lease,
     generation: Generation,
     now: dict[str, object],
-    inferred: dict[str, str] | None,
+    inferred: dict[str, Any] | None,
 ) -> Generation:
     """Accept what may change between runs, refuse what may not (semantics §7)."""
     refused, accepted = compare(
@@ -143,7 +167,7 @@ def _follow(
             remedy=f"change it back; or 'headwater reset {name}' to reprocess everything with the "
             "new declaration; or give it a new name",
         )
-    if accepted or not generation.fingerprint or (inferred and generation.input_schema is None):
+    if accepted or not generation.fingerprint or (inferred and inferred != generation.input_schema):
         return session.store.queries.update(
             lease,
             generation,
@@ -171,7 +195,7 @@ def _check_behind(session: Session, generation: Generation) -> None:
     """Notice a cursor store restored from an older copy before it plans a batch again."""
     last = session.store.batches.last(generation, with_files=False)
     newest = last.plan.batch_id if last else -1
-    for table in (session.sink_table, session.quarantine_table):
+    for table in session.tables.values():
         held = _held(table, generation)
         if held is not None and held > newest:
             raise behind_sink(table, newest, held)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestration.runtime.history import StoredHistory
-from orchestration.sources.base import Backlog, Limits
+from orchestration.runtime.inputs import Inputs
 
 if TYPE_CHECKING:
     from orchestration.cursors.records import BatchRecord, Generation, Slice
     from orchestration.runtime.session import Session
     from orchestration.runtime.triggers import Trigger
+    from orchestration.sources.base import Backlog
 
 __all__ = ["Preview", "preview"]
 
@@ -25,28 +25,36 @@ class Preview:
     Attributes:
         next_batch_id: Id of the first of them.
         unfinished: A batch that a crash left, which comes first.
-        slices: One per batch; cut at a hundred.
-        backlog: Everything that is new.
-        left: What is new beyond ``slices``.
+        batches: Slices of each batch, one per source; cut at a hundred batches.
+        backlog: Everything that is new, of all sources.
+        left: What is new beyond ``batches``.
         generation: ``None`` before the first run.
         schema: The output columns, where they are known.
     """
 
     next_batch_id: int
     unfinished: BatchRecord | None
-    slices: tuple[Slice, ...]
+    batches: tuple[tuple[Slice, ...], ...]
     backlog: Backlog
     left: Backlog
     generation: Generation | None
     schema: dict[str, str] | None
 
+    @property
+    def slices(self) -> tuple[Slice, ...]:
+        """The slices that read something, in the order of batches."""
+        return tuple(part for batch in self.batches for part in batch if part.start != part.end)
+
     def to_json(self) -> dict[str, Any]:
-        """The preview as JSON."""
+        """The preview as JSON; a batch of several sources is the list of their slices."""
         return {
             "next_batch_id": self.next_batch_id,
             "unfinished_batch": self.unfinished.plan.batch_id if self.unfinished else None,
             "blocked": bool(self.unfinished and self.unfinished.blocked),
-            "batches": [part.to_json() for part in self.slices],
+            "batches": [
+                batch[0].to_json() if len(batch) == 1 else [part.to_json() for part in batch]
+                for batch in self.batches
+            ],
             "new_files": len(self.backlog.files),
             "new_bytes": self.backlog.bytes,
             "seen_files": self.backlog.seen,
@@ -63,21 +71,26 @@ def preview(session: Session, trigger: Trigger | None = None) -> Preview:
     generation = session.store.queries.get(session.query.name)
     session.bind(generation.input_schema if generation else None)
     last = session.store.batches.last(generation) if generation else None
-    history = StoredHistory(session.store, generation, session.source.name)
-    backlog = session.source.poll(history, clock=session.clock, settings=session.settings)
+    inputs = Inputs(
+        session.store,
+        generation,
+        session.sources,
+        clock=session.clock,
+        settings=session.settings,
+    )
+    waiting = inputs.poll()
     trigger = trigger or session.query.trigger
-    limits = Limits() if trigger.kind == "once" else session.source.limits.tightened(trigger)
-    slices: list[Slice] = []
-    rest = backlog
-    while not rest.empty and len(slices) < _SHOWN:
-        part, rest = session.source.take(rest, limits, settings=session.settings)
-        slices.append(part)
+    batches: list[tuple[Slice, ...]] = []
+    rest = waiting
+    while not rest.empty and len(batches) < _SHOWN:
+        taken, rest = inputs.take(rest, trigger)
+        batches.append(taken)
     return Preview(
         next_batch_id=last.plan.batch_id + 1 if last else 0,
         unfinished=last if last and last.committed_at is None else None,
-        slices=tuple(slices),
-        backlog=backlog,
-        left=rest,
+        batches=tuple(batches),
+        backlog=waiting.merged,
+        left=rest.merged,
         generation=generation,
         schema=schema_to_json(session.output_schema) if session.bound else None,
     )

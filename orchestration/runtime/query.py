@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orchestration.runtime.verify import Verification
     from orchestration.sinks.declaration import DeltaSink
     from orchestration.sources.base import Backlog, Source
+    from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
 
 __all__ = ["StreamingQuery"]
@@ -43,6 +44,11 @@ class StreamingQuery:
         sink: Where its rows go.
         trigger: When its batches run, where a run does not say otherwise.
         settings: Where things live; by default what the environment says when it is used.
+        watermark_policy: With several watermarked inputs, whether the slowest holds the others
+            back (``min``), or the fastest takes them along (``max``), which loses rows of the
+            slower ones as late.
+        no_data_batches: Whether a batch without input runs to close what the watermark has
+            passed; without them a window waits for the next input.
 
     Raises:
         DeclarationError: The declaration cannot run, and why.
@@ -63,6 +69,8 @@ class StreamingQuery:
         sink: DeltaSink,
         trigger: Trigger | None = None,
         settings: Settings | None = None,
+        watermark_policy: WatermarkPolicy = "min",
+        no_data_batches: bool = True,
     ) -> None:
         if not _NAME.fullmatch(name) or name.endswith(_RESERVED_ENDINGS):
             raise DeclarationError(
@@ -81,6 +89,13 @@ class StreamingQuery:
         self.sink = sink
         self.trigger = trigger or available_now()
         self._settings = settings
+        if watermark_policy not in {"min", "max"}:
+            raise DeclarationError(
+                f"query {name!r}: watermark_policy={watermark_policy!r} is unknown",
+                remedy='choose "min" or "max"',
+            )
+        self.watermark_policy: WatermarkPolicy = watermark_policy
+        self.no_data_batches = no_data_batches
         if stream.columns is not None:
             self._check_columns(tuple(stream.columns))
 
@@ -88,9 +103,38 @@ class StreamingQuery:
         return f"StreamingQuery({self.name!r}, {self.stream!r}, sink={self.sink.table!r})"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it reads one source and keeps nothing between batches."""
+        plan = getattr(self.stream, "plan", None)
+        return plan is None or bool(plan().is_plain)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources it reads, by name."""
+        sources = getattr(self.stream, "sources", None)
+        if sources is None:
+            return {self.stream.source.name: cast("Source", self.stream.source)}
+        return cast("dict[str, Source]", dict(sources))
+
+    @property
     def source(self) -> Source:
-        """The source it reads."""
-        return cast("Source", self.stream.source)
+        """The only source it reads.
+
+        Raises:
+            DeclarationError: There are several; ask for :attr:`sources`.
+        """
+        sources = self.sources
+        if len(sources) != 1:
+            raise DeclarationError(
+                f"query {self.name!r} reads {len(sources)} sources: {', '.join(sources)}",
+                remedy="this works for queries of one source only",
+            )
+        return next(iter(sources.values()))
+
+    @property
+    def reads(self) -> str:
+        """What it reads, for people, without secrets."""
+        return " and ".join(source.description for source in self.sources.values())
 
     @property
     def settings(self) -> Settings:

@@ -40,13 +40,14 @@ def rebuild(session: Session, run_id: str = "rebuild") -> RebuildReport:
             ) from error
         session.attach(report.generation)
         session.bind(report.generation.input_schema)
-        for table in (session.sink_table, session.quarantine_table):
+        for table in session.all_tables:
             if _owner_of(table).get("headwater.query") == name:
                 table.take_over()
-        source = session.source.name
-        listing = session.log.read_listings().get(source)
-        if listing and not session.store.ledger.listing(report.generation, source):
-            session.store.ledger.save_listing(lease, report.generation, source, listing)
+        listings = session.log.read_listings()
+        for source in session.sources:
+            listing = listings.get(source)
+            if listing and not session.store.ledger.listing(report.generation, source):
+                session.store.ledger.save_listing(lease, report.generation, source, listing)
     return report
 
 

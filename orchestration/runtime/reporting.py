@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestration.redaction import redact
+from orchestration.runtime.event_time import progress_of
 from orchestration.runtime.progress import BatchProgress, SinkProgress, SourceProgress, Stopwatch
 
 if TYPE_CHECKING:
-    from orchestration.cursors.records import JsonDict, Plan
+    from orchestration.cursors.records import JsonDict, Plan, Slice
     from orchestration.runtime.execution import Written
     from orchestration.runtime.session import Session
 
@@ -23,22 +24,10 @@ def drafted(
     seconds = max(watch.laps.get("read_and_compute", 0.0), 0.001) / 1000
     total = max(watch.total, 0.001) / 1000
     sources = tuple(
-        SourceProgress(
-            name=part.source,
-            description=redact(session.source.description),
-            start_offset=part.start,
-            end_offset=part.end,
-            latest_offset=part.latest,
-            num_input_rows=written.rows_read,
-            input_rows_per_second=round(written.rows_read / total, 3),
-            processed_rows_per_second=round(written.rows_read / seconds, 3),
-            files=len(part.files),
-            bytes=written.bytes_read,
-            files_outstanding=_outstanding(part.latest, part.end),
-            bytes_outstanding=int(part.latest.get("bytes_outstanding", 0)),
-        )
+        _source(session, part, *written.of_source(part.source), total=total, seconds=seconds)
         for part in plan.slices
     )
+    event_time, about_it = progress_of(plan, written.seen_us) if plan.event_time else ({}, {})
     return BatchProgress(
         id=session.generation.app_id,
         run_id=plan.run_id,
@@ -49,18 +38,18 @@ def drafted(
         quarantined_rows=written.rows_quarantined,
         batch_duration_ms=watch.total,
         duration_ms=dict(watch.laps),
-        event_time={},
-        state_operators=(),
+        event_time=event_time,
+        state_operators=written.operators,
         sources=sources,
         sink=SinkProgress(
             description=redact(session.sink_table.uri),
-            num_output_rows=sum(item.rows for item in written.sink),
-            files=len(written.sink),
-            bytes=sum(item.size for item in written.sink),
+            num_output_rows=sum(item.rows for item in written.given),
+            files=len(written.tables["sink"].adds),
+            bytes=sum(item.size for item in written.tables["sink"].adds),
             version=None,
         ),
         skipped=skipped,
-        details=dict(written.details),
+        details={**written.details, **about_it},
     ).to_json()
 
 
@@ -97,6 +86,26 @@ def measured(progress: BatchProgress, watch: Stopwatch) -> BatchProgress:
     """The record with the time of this run's phases."""
     laps = {**progress.duration_ms, **watch.laps}
     return replace(progress, batch_duration_ms=round(sum(laps.values()), 3), duration_ms=laps)
+
+
+def _source(
+    session: Session, part: Slice, rows: int, size: int, *, total: float, seconds: float
+) -> SourceProgress:
+    source = session.sources.get(part.source)  # none: it was taken out of the query since
+    return SourceProgress(
+        name=part.source,
+        description=redact(source.description) if source else part.source,
+        start_offset=part.start,
+        end_offset=part.end,
+        latest_offset=part.latest,
+        num_input_rows=rows,
+        input_rows_per_second=round(rows / total, 3),
+        processed_rows_per_second=round(rows / seconds, 3),
+        files=len(part.files),
+        bytes=size,
+        files_outstanding=_outstanding(part.latest, part.end),
+        bytes_outstanding=int(part.latest.get("bytes_outstanding", 0)),
+    )
 
 
 def _outstanding(latest: dict[str, Any], end: dict[str, Any]) -> int:

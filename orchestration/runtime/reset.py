@@ -48,7 +48,7 @@ def reset(session: Session, run_id: str) -> Generation:
         # An inferred schema is inferred again: that is what starting anew means.
         inferred = None
         if not session.bind(None):
-            inferred, _ = infer_schema(session, NewHistory(_lasting(session, generation)))
+            inferred = _infer_anew(session, generation)
             session.bind(inferred)
         print_ = (
             fingerprint(
@@ -72,27 +72,40 @@ def reset(session: Session, run_id: str) -> Generation:
 def finish_reset(session: Session, lease: Lease, generation: Generation) -> Generation:
     """Carry a reset from ``resetting`` to ``active``; safe to repeat."""
     previous = session.store.queries.previous(generation)
-    for table in (session.sink_table, session.quarantine_table):
+    for table in session.all_tables:
         _empty(table, lease, generation, previous)
-    lasting = _lasting(session, previous)
-    if lasting:
-        remember_listing(session, lease, lasting)
+    for name in session.sources:
+        lasting = _lasting(session, previous, name)
+        if lasting:
+            remember_listing(session, lease, name, lasting)
     generation = session.store.queries.finish_reset(lease, generation)
     session.attach(generation)
     session.log.write_generation()
     return generation
 
 
-def _lasting(session: Session, generation: Generation | None) -> dict[str, Any]:
-    """What the source keeps over a reset: else files of before would stand for new ones."""
+def _infer_anew(session: Session, generation: Generation | None) -> dict[str, Any] | None:
+    found: dict[str, dict[str, str]] = {}
+    for name, source in session.sources.items():
+        if source.schema is None:
+            history = NewHistory(_lasting(session, generation, name))
+            inferred, _ = infer_schema(session, source, history)
+            if inferred is None:
+                return None
+            found[name] = inferred
+    return next(iter(found.values())) if len(session.sources) == 1 else dict(found)
+
+
+def _lasting(session: Session, generation: Generation | None, source: str) -> dict[str, Any]:
+    """What a source keeps over a reset: else files of before would stand for new ones."""
     if generation is None:
         return {}
-    listing = session.store.ledger.listing(generation, session.source.name)
-    return session.source.lasting(listing)
+    listing = session.store.ledger.listing(generation, source)
+    return session.sources[source].lasting(listing)
 
 
 def _check_tables(session: Session) -> None:
-    for table in (session.sink_table, session.quarantine_table):
+    for table in session.all_tables:
         handle = table.open()
         if handle is None:
             continue

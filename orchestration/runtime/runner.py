@@ -5,56 +5,60 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestration.cursors.records import BatchRecord, Plan, Seal, Slice, TableChanges
-from orchestration.errors import BatchBlocked, HeadwaterError, LeaseLost, Transient
+from orchestration.cursors.records import BatchRecord, Plan, Seal, Slice
+from orchestration.errors import HeadwaterError, LeaseLost, Transient
 from orchestration.redaction import redact
-from orchestration.runtime.cleaning import clean_orphans
+from orchestration.runtime.blocked import blocked
+from orchestration.runtime.cleaning import clean_orphans, clean_state
+from orchestration.runtime.commits import commit_tables, last_version
+from orchestration.runtime.event_time import closes_something, next_event_time
 from orchestration.runtime.execution import Written, run_batch, skip_batch
-from orchestration.runtime.history import StoredHistory
+from orchestration.runtime.inputs import Backlogs, Inputs
 from orchestration.runtime.preparation import prepare, remember_listing
 from orchestration.runtime.progress import BatchProgress, Stopwatch
 from orchestration.runtime.reporting import complete, drafted, measured
-from orchestration.sinks.commit import BatchCommit, commit_batch
-from orchestration.sources.base import Backlog, Limits
+from orchestration.runtime.stateful import Attempt, run_stateful
+from orchestration.runtime.statics import resolve_statics
+from orchestration.runtime.summary import RunSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from orchestration.cursors.leases import Lease
+    from orchestration.cursors.records import JsonDict
     from orchestration.runtime.crashpoints import Reach
     from orchestration.runtime.session import Session
     from orchestration.runtime.triggers import Trigger
+    from orchestration.sources.base import Backlog
 
 __all__ = ["MicroBatchRunner", "RunSummary"]
 
-_EVERYTHING = Limits()
 _TRIES = 15  # with the pauses between them a quarter of an hour at least
 _LONGEST_PAUSE_SECONDS = 120.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class RunSummary:
-    """What one run did.
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """What the next batch is to be.
 
     Attributes:
-        run_id: The run.
-        batches: Progress of each batch it finished, in order.
-        seen_files: Files in the ledger after it, where the source has any.
-        backlog: What was left when it ended.
-        notes: Named oddities: rewritten or missing files, files still being written.
-        waiting: Why nothing could run at all, where that is so.
+        watch: Its time so far.
+        slices: One per source.
+        rest: What the sources have beyond them; ``None`` where nobody looked.
+        no_data: Whether it only closes what the watermark has passed.
+        flush_us: Close whatever ends by then.
     """
 
-    run_id: str
-    batches: list[BatchProgress] = field(default_factory=list)
-    seen_files: int = 0
-    backlog: Backlog | None = None
-    notes: tuple[str, ...] = ()
-    waiting: str | None = None
+    watch: Stopwatch
+    slices: tuple[Slice, ...]
+    rest: Backlogs | None = None
+    no_data: bool = False
+    flush_us: int | None = None
 
 
 class MicroBatchRunner:
@@ -64,15 +68,19 @@ class MicroBatchRunner:
 
     0. **Lease.** One runner per query; its fencing token guards every write to the cursor store.
     1. **Recover.** A sealed batch is committed from its seal, nothing is computed. A planned
-       batch without a seal is run again, the same range at the same timestamp. A committed batch
-       is acknowledged.
-    2. **Plan.** Ask the source how far it goes, cut by the limits, fix the timestamp.
+       batch without a seal is run again, the same ranges by the same watermarks at the same
+       timestamp. A committed batch is acknowledged.
+    2. **Plan.** Ask the sources how far they go, cut by the limits, fix watermarks, versions of
+       static tables, and the timestamp. Nothing new, but the watermark has passed what the last
+       batch used: a batch without data.
     3. **Log.** Insert the plan, put-if-absent: the write-ahead log.
-    4. **Run.** Read exactly the range and write files named after batch and attempt.
+    4. **Run.** Read exactly the ranges, compute against the state of the batch before, and write
+       files named after batch and attempt: for every table, and the state after it.
     5. **Seal.** Put-if-absent: from here the batch's result is decided.
-    6. **Commit to Delta**, quarantine before sink, each under ``txn(generation, batch id)``.
+    6. **Commit to Delta**, in the order quarantine, late, sink, each under ``txn(generation,
+       batch id)``. An upsert whose table others changed is rebuilt, under a new seal.
     7. **Mark committed** in the cursor store.
-    8. **Acknowledge** to the source.
+    8. **Acknowledge** to the sources.
     9. **Next**, as the trigger says.
 
     Args:
@@ -96,11 +104,11 @@ class MicroBatchRunner:
         self._store = session.store
         self._reach = reach
         self._on_batch = on_batch or (lambda _: None)
-        self._on_plan = on_plan or (lambda _plan, _left: None)
+        self._on_plan = on_plan
         self._stop = stop or threading.Event()
         self._run_id = str(uuid.uuid4())
         self._summary = RunSummary(self._run_id)
-        self._rest: Backlog | None = None
+        self._rest: Backlogs | None = None
         # Since the last thing that worked; None before the first.
         self._failed_tries: int | None = None
 
@@ -124,17 +132,58 @@ class MicroBatchRunner:
                     # 1. Recover
                     replayed = self._recover(lease)
                     # 9. Next, as the trigger says
-                    history = StoredHistory(self._store, session.generation, session.source.name)
-                    for watch, part in self._slices(lease, trigger, history, replayed=replayed):
-                        self._one_batch(lease, history, watch, part)
+                    inputs = self._inputs()
+                    for following in self._following(lease, trigger, inputs, replayed=replayed):
+                        self._one_batch(lease, inputs, following)
                     break
                 except HeadwaterError as error:
                     self._outlast(error, trigger)
-            self._summary.seen_files = self._store.ledger.count(
-                session.generation, session.source.name
+            self._summary.seen_files = sum(
+                self._store.ledger.count(session.generation, name) for name in session.sources
             )
-            self._summary.backlog = self._rest
+            self._summary.backlog = self._rest.merged if self._rest else None
         return self._summary
+
+    def flush(self, until_us: int) -> RunSummary:
+        """Recover, then run one batch without data whose watermark is ``until_us`` at least.
+
+        Nothing is run when the watermark has passed that already.
+
+        Args:
+            until_us: Microseconds since 1970.
+
+        Raises:
+            HeadwaterError: As :meth:`run`; the next run or flush goes on from there.
+        """
+        session = self._session
+        with self._store.leases.acquire(session.query.name, self._run_id) as lease:
+            if not prepare(session, lease):
+                self._summary.waiting = "no file to infer the schema from yet"
+                return self._summary
+            self._recover(lease)
+            last = self._store.batches.last(session.generation, with_files=False)
+            at = next_event_time(session.query, session.chain, last, session.clock.now())
+            # Up to there a batch has closed everything, unless the last one moved it only now.
+            done = at.late_ms if last else 0
+            if until_us // 1000 > done:
+                inputs = self._inputs()
+                watch = Stopwatch(session.clock)
+                self._one_batch(
+                    lease,
+                    inputs,
+                    _Next(watch, inputs.nothing(), no_data=True, flush_us=until_us),
+                )
+        return self._summary
+
+    def _inputs(self) -> Inputs:
+        session = self._session
+        return Inputs(
+            self._store,
+            session.generation,
+            session.sources,
+            clock=session.clock,
+            settings=session.settings,
+        )
 
     def _outlast(self, error: HeadwaterError, trigger: Trigger) -> None:
         """Wait where a query that stays up may go on after ``error``; else raise it.
@@ -175,69 +224,99 @@ class MicroBatchRunner:
             self._finish(lease, record.plan, record.seal, watch, replayed=True)
             return True
         if record.blocked and not record.skip:
-            raise self._blocked(record)
-        self._carry_out(lease, record.plan, watch, replayed=True, skip=record)
+            raise blocked(record)
+        before = None
+        if not self._session.is_plain and record.plan.batch_id > 0:
+            before = self._store.batches.get(
+                self._session.generation, record.plan.batch_id - 1, with_files=False
+            )
+        self._carry_out(lease, record.plan, watch, before=before, replayed=True, skip=record)
         return True
 
     # -- 2 ----------------------------------------------------------------------------------------
 
-    def _slices(
-        self, lease: Lease, trigger: Trigger, history: StoredHistory, *, replayed: bool
-    ) -> Iterator[tuple[Stopwatch, Slice]]:
-        """The ranges to run, one at a time, until the trigger has enough."""
-        source, clock = self._session.source, self._session.clock
-        limits = _EVERYTHING if trigger.kind == "once" else source.limits.tightened(trigger)
+    def _following(
+        self, lease: Lease, trigger: Trigger, inputs: Inputs, *, replayed: bool
+    ) -> Iterator[_Next]:
+        """The batches to run, one at a time, until the trigger has enough."""
+        clock = self._session.clock
         if trigger.kind == "once" and replayed:
             return
         while not self._stop.is_set():
             started = clock.monotonic()
             watch = Stopwatch(clock)
-            backlog = source.poll(history, clock=clock, settings=self._session.settings)
-            self._summary.notes = backlog.notes
+            waiting = inputs.poll()
+            self._summary.notes = waiting.notes
             watch.lap("latest_offset")
-            if backlog.empty:
+            if waiting.empty:
                 self._failed_tries = 0
-            if backlog.empty and backlog.listing != history.listing:
-                remember_listing(self._session, lease, backlog.listing)
-                history.remember(backlog.listing)
-            while not backlog.empty and not self._stop.is_set():
-                part, backlog = source.take(backlog, limits, settings=self._session.settings)
-                self._rest = backlog
-                yield watch, part
+            for name, listing in inputs.new_listings(waiting).items():
+                remember_listing(self._session, lease, name, listing)
+                inputs.remember(name, listing)
+            self._rest = waiting
+            while not self._stop.is_set():
+                if not waiting.empty:
+                    slices, waiting = inputs.take(waiting, trigger)
+                    self._rest = waiting
+                    yield _Next(watch, slices, waiting)
+                elif self._closes_something(trigger):
+                    yield _Next(watch, inputs.nothing(waiting), waiting, no_data=True)
+                else:
+                    break
                 watch = Stopwatch(clock)
                 if trigger.kind != "available_now":
                     break
-            self._rest = backlog
             if trigger.interval is None:
                 return
             spent = clock.monotonic() - started
             clock.wait(self._stop, trigger.interval.total_seconds() - spent)
 
-    def _one_batch(
-        self, lease: Lease, history: StoredHistory, watch: Stopwatch, part: Slice
-    ) -> None:
+    def _closes_something(self, trigger: Trigger) -> bool:
+        """Whether a batch without data is due."""
         session = self._session
+        if session.is_plain or trigger.kind == "once":
+            return False
+        last = self._store.batches.last(session.generation, with_files=False)
+        return closes_something(session.query, session.chain, last, session.clock.now())
+
+    def _one_batch(self, lease: Lease, inputs: Inputs, following: _Next) -> None:
+        session, watch = self._session, following.watch
         # 2. Plan
         last = self._store.batches.last(session.generation, with_files=False)
+        now = session.clock.now()
         plan = Plan(
             query_id=session.query.name,
             generation=session.generation.number,
             batch_id=last.plan.batch_id + 1 if last else 0,
             run_id=self._run_id,
-            timestamp=session.clock.now(),
-            slices=(part,),
+            timestamp=now,
+            slices=following.slices,
+            event_time={} if session.is_plain else self._event_time(last, now, following),
         )
         watch.lap("plan")
         # 3. Log
-        listing = self._rest.listing if self._rest else None
-        self._store.batches.plan(lease, plan, listing=listing)
+        rest = following.rest
+        listings = inputs.listings(following.slices, rest) if rest else {}
+        self._store.batches.plan(lease, plan, listings=listings)
         session.log.write_plan(plan)
-        history.advance(part, listing)
+        inputs.advance(following.slices, listings)
         watch.lap("log")
         self._reach("after_plan_log")
-        if self._rest is not None:
-            self._on_plan(plan, self._rest)
-        self._carry_out(lease, plan, watch)
+        if rest is not None and self._on_plan is not None:
+            self._on_plan(plan, rest.merged)
+        self._carry_out(lease, plan, watch, before=last)
+
+    def _event_time(self, last: BatchRecord | None, now: datetime, following: _Next) -> JsonDict:
+        session = self._session
+        planned = next_event_time(
+            session.query,
+            session.chain,
+            last,
+            now,
+            no_data=following.no_data,
+            flush_us=following.flush_us,
+        )
+        return replace(planned, statics=resolve_statics(session)).to_json()
 
     # -- 4 and 5 ----------------------------------------------------------------------------------
 
@@ -247,6 +326,7 @@ class MicroBatchRunner:
         plan: Plan,
         watch: Stopwatch,
         *,
+        before: BatchRecord | None,
         replayed: bool = False,
         skip: BatchRecord | None = None,
     ) -> None:
@@ -256,7 +336,7 @@ class MicroBatchRunner:
         # The generation first: file names must not look like those of one before a reset.
         attempt = f"{session.generation.token}-{lease.token}-{uuid.uuid4().hex[:12]}"
         prefix = f"part-{plan.batch_id:010d}-{attempt}"
-        written = self._write(lease, plan, prefix, skip)
+        written = self._write(lease, plan, Attempt(attempt, prefix), skip, before)
         watch.lap("read_and_compute")
         self._reach("after_write")
         # 5. Seal
@@ -264,11 +344,10 @@ class MicroBatchRunner:
         seal = Seal(
             plan_hash=plan.hash,
             attempt=attempt,
-            tables={
-                "quarantine": TableChanges(written.quarantine),
-                "sink": TableChanges(written.sink),
-            },
+            tables=written.tables,
             progress=drafted(session, plan, written, watch, skipped=bool(skip and skip.skip)),
+            event_time=written.event_time,
+            state=written.state,
         )
         self._store.batches.seal(lease, session.generation, plan.batch_id, seal)
         session.log.write_seal(plan.batch_id, seal)
@@ -278,14 +357,26 @@ class MicroBatchRunner:
             clean_orphans(session, lease, plan.batch_id, seal)
         self._finish(lease, plan, seal, watch, replayed=replayed)
 
-    def _write(self, lease: Lease, plan: Plan, prefix: str, skip: BatchRecord | None) -> Written:
+    def _write(
+        self,
+        lease: Lease,
+        plan: Plan,
+        attempt: Attempt,
+        skip: BatchRecord | None,
+        before: BatchRecord | None,
+    ) -> Written:
         session = self._session
+        reason = None
         if skip is not None and skip.skip:
             failure = f"; it had failed: {skip.last_error}" if skip.last_error else ""
             reason = f"batch {plan.batch_id} was skipped by hand{failure}"
-            return skip_batch(session, plan, prefix, reason)
+        if session.is_plain and reason is not None:
+            return skip_batch(session, plan, attempt.prefix, reason)
         try:
-            return run_batch(session, plan, prefix, self._reach)
+            if session.is_plain:
+                return run_batch(session, plan, attempt.prefix, self._reach)
+            state = before.seal if before else None
+            return run_stateful(session, plan, state, attempt, self._reach, skip_reason=reason)
         except LeaseLost:
             raise
         except Exception as error:
@@ -307,17 +398,12 @@ class MicroBatchRunner:
     ) -> None:
         session = self._session
         # 6. Commit to Delta
-        versions: dict[str, int] = {}
-        for role in ("quarantine", "late", "sink"):
-            changes = seal.tables.get(role)
-            if changes:
-                versions[role] = self._commit(lease, plan, seal, role)
-            self._reach(f"after_{role}_commit")
+        seal, versions = commit_tables(session, lease, plan, seal, self._reach)
         watch.lap("commit")
         # 7. Mark committed
         lease.check()
         draft = BatchProgress.from_json(seal.progress)
-        version = versions.get("sink", self._last_version(plan.batch_id))
+        version = versions.get("sink", last_version(session, plan.batch_id))
         progress = complete(draft, version, versions, watch, replayed=replayed)
         self._store.batches.commit(lease, session.generation, plan.batch_id, progress.to_json())
         watch.lap("mark_committed")
@@ -325,58 +411,16 @@ class MicroBatchRunner:
         # 8. Acknowledge
         self._acknowledge(lease, plan)
         self._reach("after_ack")
+        if not session.is_plain:
+            clean_state(session, lease, plan.batch_id)
         done = measured(progress, watch)
         self._summary.batches.append(done)
         self._failed_tries = 0
         self._on_batch(done)
 
-    def _commit(self, lease: Lease, plan: Plan, seal: Seal, role: str) -> int:
-        session = self._session
-        generation = session.generation
-        table = session.sink_table if role == "sink" else session.quarantine_table
-        known = generation.table_ids.get(role)
-        if known is None:  # the quarantine table comes with the first bad record
-            known = table.ensure(None)
-            generation = self._store.queries.update(
-                lease, generation, table_ids={**generation.table_ids, role: known}
-            )
-            session.adopt(generation)
-        batch = BatchCommit(
-            batch_id=plan.batch_id,
-            attempt=seal.attempt,
-            plan_hash=seal.plan_hash,
-            adds=seal.tables[role].adds,
-            details={
-                "query": plan.query_id,
-                "run_id": plan.run_id,
-                "offsets": {
-                    part.source: {"start": part.start, "end": part.end} for part in plan.slices
-                },
-            },
-        )
-        return commit_batch(table, known, batch, still_ours=lease.check).version
-
-    def _last_version(self, batch_id: int) -> int | None:
-        """The sink's version as of the batch before, for a batch that adds nothing to it."""
-        if batch_id == 0:
-            return None
-        before = self._store.batches.get(self._session.generation, batch_id - 1, with_files=False)
-        version = before and before.progress.get("sink", {}).get("version")
-        return version if isinstance(version, int) else None
-
     def _acknowledge(self, lease: Lease, plan: Plan) -> None:
         for part in plan.slices:
-            self._session.source.acknowledge(part)
+            source = self._session.sources.get(part.source)
+            if source is not None and part.start != part.end:
+                source.acknowledge(part)
         self._store.batches.acknowledge(lease, self._session.generation, plan.batch_id)
-
-    def _blocked(self, record: BatchRecord) -> BatchBlocked:
-        plan, name = record.plan, self._session.query.name
-        files = [item.path for part in plan.slices for item in part.files]
-        shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-        return BatchBlocked(
-            f"batch {plan.batch_id} of query {name!r} failed {record.failures} times the same "
-            f"way and is blocked; it reads {shown or [part.end for part in plan.slices]}. "
-            f"The failure: {record.last_error}",
-            remedy=f"mend the cause and 'headwater retry {name}', or "
-            f"'headwater skip {name} --to-quarantine' to set these files aside and go on",
-        )

@@ -132,6 +132,8 @@ def in_scratch(query: StreamingQuery, directory: Path, home: Path) -> StreamingQ
         sink=sink,
         trigger=query.trigger,
         settings=settings,
+        watermark_policy=query.watermark_policy,
+        no_data_batches=query.no_data_batches,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
 
 from orchestration.clock import Clock, SystemClock
 from orchestration.cursors.logfiles import BatchLog
 from orchestration.cursors.store import CursorStore
-from orchestration.engine.base import QUARANTINE_SCHEMA, Engine
+from orchestration.engine.base import LATE_SCHEMA, QUARANTINE_SCHEMA, Engine
 from orchestration.objects import Place
 from orchestration.sinks.table import Owner, Role, SinkTable
 from orchestration.streams.schema import RESERVED, parse_schema
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from orchestration.sinks.declaration import DeltaSink
     from orchestration.sources.base import Source
     from orchestration.streams.builder import Stream
+    from orchestration.streams.plan import Chain
 
-__all__ = ["Session", "table_uri"]
+__all__ = ["Session", "bound_stream", "recorded_schema", "table_uri"]
 
 _T = TypeVar("_T")
 
@@ -53,9 +54,9 @@ class Session:
         self.engine: Engine = DuckDBEngine(
             settings.memory_limit, settings.threads, settings.spill_dir
         )
-        self.source: Source = query.source
+        self.sources: dict[str, Source] = query.sources
         self.stream: Stream = query.stream
-        self._data_schema: pa.Schema | None = None
+        self._data_schemas: dict[str, pa.Schema] = {}
         self._output_schema: pa.Schema | None = None
         self._generation: Generation | None = None
         self._tables: dict[Role, SinkTable] = {}
@@ -78,31 +79,46 @@ class Session:
 
     # -- schema ---------------------------------------------------------------------------------
 
-    def bind(self, recorded: dict[str, str] | None) -> bool:
+    def bind(self, recorded: dict[str, Any] | None) -> bool:
         """Fix the schemas, from the declaration or from what was inferred before.
 
         Args:
-            recorded: Column to type as the cursor store remembers them.
+            recorded: What was inferred, as the cursor store remembers it: column to type, or,
+                for a query of several sources, that by source.
 
         Returns:
-            False while the schema is still to be inferred.
+            False while a schema is still to be inferred.
 
         Raises:
             ExpressionError: An expression does not fit the schema.
         """
-        declared = self.query.stream.source.schema
-        if declared is not None:
-            schema = declared
-        elif recorded is not None:
-            schema = self.source.complete_schema(parse_schema(recorded))
-        else:
+        bound = bound_stream(self.query, recorded)
+        if bound is None:
             return False
-        self.stream = self.query.stream.bind(schema)
-        self._data_schema = pa.schema([item for item in schema if item.name not in RESERVED])
-        self._output_schema = self.engine.describe(schema, self.stream.operators)
+        self.stream, schemas = bound
+        self._data_schemas = {
+            name: pa.schema([item for item in schema if item.name not in RESERVED])
+            for name, schema in schemas.items()
+        }
+        self._output_schema = self._describe(schemas)
         self._tables = {}
         self.query.check_output(self._output_schema)
         return True
+
+    def _describe(self, schemas: dict[str, pa.Schema]) -> pa.Schema:
+        if self.is_plain:
+            return self.engine.describe(_only(schemas), self.stream.operators)
+        return self.engine.describe_plan(self.chain)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its batches need neither event time nor state nor a second source."""
+        return self.query.is_plain
+
+    @property
+    def chain(self) -> Chain:
+        """The logical plan; once bound, every schema in it is known."""
+        return self.stream.plan()
 
     @property
     def bound(self) -> bool:
@@ -110,9 +126,23 @@ class Session:
         return self._output_schema is not None
 
     @property
+    def source(self) -> Source:
+        """The only source.
+
+        Raises:
+            RuntimeError: There are several.
+        """
+        return _only(self.sources)
+
+    @property
     def data_schema(self) -> pa.Schema:
-        """Columns read from the source's records and paths."""
-        return _known(self._data_schema)
+        """Columns read from the only source's records and paths."""
+        return _only(self.data_schemas)
+
+    @property
+    def data_schemas(self) -> dict[str, pa.Schema]:
+        """Columns read from each source's records and paths."""
+        return _known(self._data_schemas or None)
 
     @property
     def output_schema(self) -> pa.Schema:
@@ -138,34 +168,69 @@ class Session:
     @property
     def sink_table(self) -> SinkTable:
         """The table the query's rows go to."""
-        return self._table("sink")
+        return self.table_of("sink")
 
     @property
     def quarantine_table(self) -> SinkTable:
         """The table its bad records go to."""
-        return self._table("quarantine")
+        return self.table_of("quarantine")
+
+    @property
+    def late_table(self) -> SinkTable:
+        """The table that rows go to which came after their window closed."""
+        return self.table_of("late")
+
+    @property
+    def tables(self) -> dict[Role, SinkTable]:
+        """The tables that its batches write, in the order of their commits."""
+        if self.is_plain:
+            return {"quarantine": self.quarantine_table, "sink": self.sink_table}
+        return {
+            "quarantine": self.quarantine_table,
+            "late": self.late_table,
+            "sink": self.sink_table,
+        }
+
+    @property
+    def all_tables(self) -> tuple[SinkTable, ...]:
+        """Every table that any batch of the query may ever have written, the sink first."""
+        return (self.sink_table, self.quarantine_table, self.late_table)
 
     @property
     def twin_table(self) -> SinkTable:
         """The full-reprocess twin's table."""
-        return self._table("twin")
+        return self.table_of("twin")
 
     @property
     def log(self) -> BatchLog:
         """The generation's plans and seals as files."""
-        return BatchLog(Place.open(self.settings.state_uri(self.query.name)), self.generation)
+        return BatchLog(self.state_place, self.generation)
+
+    @property
+    def state_place(self) -> Place:
+        """Where plans, seals and state of the query lie."""
+        return Place.open(self.settings.state_uri(self.query.name))
+
+    @property
+    def update_keys(self) -> tuple[str, ...] | None:
+        """Columns by which changed rows replace others; ``None`` where rows are only added."""
+        from orchestration.streams.modes import update_keys
+
+        return update_keys(self.chain)
 
     def owner(self, role: Role) -> Owner:
         """This query as the owner of one of its tables."""
         app_id = self._generation.app_id if self._generation else ""
         return Owner(self.query.name, app_id, self.store.store_id, role)
 
-    def _table(self, role: Role) -> SinkTable:
+    def table_of(self, role: Role) -> SinkTable:
+        """One of the query's tables."""
         if role not in self._tables:
             sink = self.query.sink
             uri = table_uri(self.settings, sink, role)
-            if role == "quarantine":
-                table = SinkTable(uri, self.owner(role), QUARANTINE_SCHEMA)
+            fixed = {"quarantine": QUARANTINE_SCHEMA, "late": LATE_SCHEMA}.get(role)
+            if fixed is not None:
+                table = SinkTable(uri, self.owner(role), fixed)
             else:
                 table = SinkTable(
                     uri,
@@ -180,11 +245,58 @@ class Session:
 
 def table_uri(settings: Settings, sink: DeltaSink, role: Role) -> str:
     """Where one of a query's tables lies: absolute path or ``s3://`` URI."""
-    suffix = {"sink": "", "quarantine": "__quarantine", "twin": "__full"}[role]
+    suffix = {"sink": "", "quarantine": "__quarantine", "late": "__late", "twin": "__full"}[role]
     if sink.is_location:
         base = sink.table if "://" in sink.table else str(settings.resolve_input(sink.table))
         return base.rstrip("/") + suffix
     return settings.tables_uri(sink.table + suffix)
+
+
+def bound_stream(
+    query: StreamingQuery, recorded: dict[str, Any] | None
+) -> tuple[Stream, dict[str, pa.Schema]] | None:
+    """A query's stream over sources whose columns are known, and these columns by source.
+
+    Args:
+        query: The query.
+        recorded: As for :meth:`Session.bind`.
+
+    Returns:
+        ``None`` while a schema is still to be inferred.
+
+    Raises:
+        ExpressionError: An expression does not fit the schema.
+    """
+    sources = query.sources
+    schemas: dict[str, pa.Schema] = {}
+    for name, source in sources.items():
+        if source.schema is not None:
+            schemas[name] = source.schema
+            continue
+        found = recorded_schema(recorded, name, alone=len(sources) == 1)
+        if found is None:
+            return None
+        schemas[name] = source.complete_schema(parse_schema(found))
+    if len(schemas) == 1:
+        return query.stream.bind(_only(schemas)), schemas
+    return query.stream.bind(schemas), schemas
+
+
+def recorded_schema(
+    recorded: dict[str, Any] | None, source: str, *, alone: bool
+) -> dict[str, str] | None:
+    """What was inferred for one source; ``None`` where that is still to be done."""
+    if recorded is None:
+        return None
+    if any(isinstance(value, dict) for value in recorded.values()):
+        return recorded.get(source)
+    return recorded if alone else None
+
+
+def _only(by_source: dict[str, _T]) -> _T:
+    if len(by_source) != 1:
+        raise RuntimeError(f"expected one source, and there are {sorted(by_source)}")
+    return next(iter(by_source.values()))
 
 
 def _known(value: _T | None) -> _T:

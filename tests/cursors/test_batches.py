@@ -12,7 +12,7 @@ def test_a_batch_goes_from_plan_to_acknowledgement(store, generation, lease, clo
     plan, start = make_plan(0, entries(0, 3)), clock.now()
     assert store.batches.last(generation) is None
     assert store.batches.count(generation) == 0
-    store.batches.plan(lease, plan, listing={"last_key": "z"})
+    store.batches.plan(lease, plan, listings={"files": {"last_key": "z"}})
     record = store.batches.last(generation)
     assert record.plan == plan
     assert record.plan.hash == plan.hash

@@ -72,7 +72,7 @@ def test_the_listing_can_be_saved_without_a_batch(store, generation, lease):
     store.ledger.save_listing(lease, generation, "files", {"runs": 2})
     assert store.ledger.listing(generation, "files") == {"runs": 2}
     assert store.ledger.offset(generation, "files") == {}
-    store.batches.plan(lease, make_plan(0, entries(0, 1)), listing={"runs": 0})
+    store.batches.plan(lease, make_plan(0, entries(0, 1)), listings={"files": {"runs": 0}})
     assert store.ledger.listing(generation, "files") == {"runs": 0}
     assert store.ledger.offset(generation, "files") == {"files": 1}
 

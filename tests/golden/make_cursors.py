@@ -95,7 +95,7 @@ def batch(store, place, lease, generation, clock, batch_id, start, n, *, sealed_
         {"files": 9},
     )
     plan = Plan(QUERY, generation.number, batch_id, "run-1", clock.now(), (part,))
-    store.batches.plan(lease, plan, listing={"runs": batch_id})
+    store.batches.plan(lease, plan, listings={"files": {"runs": batch_id}})
     log.write_plan(plan)
     store.batches.fail(lease, generation, batch_id, "FileMissing", "it was away", 3)
     clock.advance(1)
