@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.cursors.records import DataFile, TableChanges
 from orchestration.engine.rewrite import OldFile, Rewrite
-from orchestration.errors import SinkUnavailable
+from orchestration.errors import SinkError, SinkUnavailable
 from orchestration.objects import PlaceError
 from orchestration.redaction import redact
 from orchestration.runtime.execution import keep
@@ -55,7 +55,7 @@ def upsert(
 
     Raises:
         SinkSchemaChanged: The table cannot take such a change.
-        SinkError: The batch holds a key twice.
+        SinkError: The batch holds a key twice, or a file of another writer cannot be taken out.
         SinkUnavailable: The table's store does not answer.
     """
     if not emitted:
@@ -79,6 +79,14 @@ def upsert(
         written, numbers = done.written, done.removed
     else:
         written, numbers = (), tuple(range(len(snapshot.files)))
+    stuck = [snapshot.files[n].path for n in numbers if not snapshot.files[n].removable]
+    if stuck:
+        raise SinkError(
+            f"{stuck[0]!r} in {redact(table.uri)} holds rows that the batch replaces, and was "
+            "added by another writer, under a name that delta-rs cannot take out again",
+            remedy="let that writer rewrite the file, under a name of plain letters and digits; "
+            f"'headwater reset {table.owner.query_id}' fills the table anew",
+        )
     return TableChanges(
         adds=(*emitted, *written),
         removes=tuple(_data_file(snapshot.files[number]) for number in numbers),

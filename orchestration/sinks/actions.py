@@ -11,6 +11,7 @@ import json
 import re
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from orchestration.cursors.records import DataFile
 
-__all__ = ["add_action", "check_data_file", "remove_action"]
+__all__ = ["add_action", "check_data_file", "log_path", "remove_action"]
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|\+00:00)")
 
@@ -57,12 +58,21 @@ def remove_action(file: DataFile, removed_at: datetime) -> RemoveAction:
     from deltalake.transaction import RemoveAction
 
     return RemoveAction(
-        path=file.path,  # encoded as it was when it was added
+        path=file.path,  # encoded for the log as that of an addition
         data_change=True,
         deletion_timestamp=int(removed_at.timestamp() * 1000),
         size=file.size,
         partition_values=file.partition_values,
     )
+
+
+def log_path(path: str) -> str:
+    """How delta-rs names a file in the log.
+
+    Readers match additions and removals by this text. Other writers encode other characters, and
+    a file of theirs that is removed under delta-rs's name for it would silently stay.
+    """
+    return quote(path, safe="!$&'()+,/:;=@")
 
 
 def check_data_file(file: DataFile, schema: pa.Schema, partition_by: tuple[str, ...]) -> None:

@@ -11,9 +11,12 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+import pyarrow as pa
+
 from orchestration.errors import SinkUnavailable
 from orchestration.objects import PlaceError
 from orchestration.redaction import redact
+from orchestration.sinks.actions import log_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +45,7 @@ def require_current(
         removes: Files that it takes out.
 
     Raises:
-        UpsertOutdated: One does, or its log entry is gone.
+        UpsertOutdated: One does, or its log entry is gone, or a file to remove is not there.
         SinkUnavailable: The store does not answer.
     """
     version = handle.version()
@@ -62,6 +65,11 @@ def require_current(
         what = _matters(data, taken)
         if what:
             raise UpsertOutdated(f"version {number} {what}")
+    if taken:
+        active = {str(path) for path in pa.table(handle.get_add_actions())["path"].to_pylist()}
+        gone = [path for path in taken if log_path(path) not in active]
+        if gone:  # a removal of what is not there would be taken without a word
+            raise UpsertOutdated(f"{gone[0]} is not in version {version}")
 
 
 def _matters(data: bytes, taken: set[str]) -> str | None:

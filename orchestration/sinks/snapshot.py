@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from orchestration.errors import SinkSchemaChanged
 from orchestration.redaction import redact
+from orchestration.sinks.actions import log_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,12 +40,17 @@ _DOWNLOADS = 4  # at once
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFile:
-    """An active file: its path in the table, rows, bytes and partition values."""
+    """An active file: its path in the table, rows, bytes and partition values.
+
+    Attributes:
+        removable: Whether delta-rs can take it out; see :func:`orchestration.sinks.actions.log_path`.
+    """
 
     path: str
     rows: int
     size: int
     partition_values: dict[str, str | None]
+    removable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +101,14 @@ def snapshot_of(handle: DeltaTable, columns: Sequence[str] | None = None) -> Sna
     # One row per file, never per row: the count of active files bounds this loop.
     for action in actions.to_pylist():
         values = action.get("partition") or {}
+        path = unquote(action["path"])
         files.append(
             SnapshotFile(
-                unquote(action["path"]),
+                path,
                 int(action["num_records"] or 0),
                 int(action["size_bytes"]),
                 {name: _partition_text(value) for name, value in values.items()},
+                removable=log_path(path) == action["path"],
             )
         )
     if columns is None:

@@ -289,6 +289,19 @@ def _features():
     return TableFeatures
 
 
+def test_a_file_that_another_writer_named_its_own_way_is_not_doubled(world):
+    world.batch([row("a", 1), row("a", 2)])
+    (path,) = world.paths()
+    (Path(world.uri) / path).rename(Path(world.uri) / "é.parquet")
+    entry = Path(world.uri) / f"_delta_log/{world.delta().version():020d}.json"
+    entry.write_text(entry.read_text().replace(path, "é.parquet"))
+    with pytest.raises(SinkError, match="delta-rs cannot take out"):
+        world.seal([row("a", 1, 9)])
+    seal = world.seal([row("b", 1, 9)])
+    world.commit_once(seal)
+    assert len(world.rows()) == 3
+
+
 def test_a_table_that_is_gone(world):
     import shutil
 
@@ -404,7 +417,8 @@ def test_any_history_equals_the_oracle(engine, tmp_path_factory, history, partit
         assert ordered(world.rows()) == ordered(rows)
 
 
-def test_on_an_object_store(engine, tmp_path, s3):
+def test_on_an_object_store(engine, tmp_path, s3, monkeypatch):
+    monkeypatch.setattr("orchestration.runtime.upsert._GROUP_FILES", 2)
     world = Upserts(
         engine, tmp_path, SCHEMA, ("p", "k"), partition_by=("p",), uri=f"{s3.uri}/lake/totals"
     )

@@ -1,6 +1,7 @@
 """Step 6: one batch becomes one commit, whatever other writers and crashes do."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -14,13 +15,16 @@ from orchestration.errors import (
     ConfigError,
     CursorStoreBehindSink,
     CursorStoreLost,
+    DeclarationError,
     LeaseLost,
     SinkError,
     SinkOwned,
     SinkReplaced,
     SinkSchemaChanged,
 )
+from orchestration.sinks.actions import add_action, log_path, remove_action
 from orchestration.sinks.commit import BATCH_NEVER, BatchCommit, commit_batch, overwrite
+from orchestration.sinks.declaration import delta_sink
 from orchestration.sinks.snapshot import read_snapshot
 from orchestration.sinks.table import Owner, SinkTable
 
@@ -277,3 +281,39 @@ def test_names_that_need_encoding_read_back(tmp_path):
 def test_a_path_that_delta_rs_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="'%'"):
         SinkTable(str(tmp_path / "a%20b"), OWNER, SCHEMA)
+
+
+def test_every_name_is_taken_out_as_it_was_added(table):
+    """A removal under another name than the log's is taken without a word, and does nothing."""
+    names = [f"x{chr(code)}y" for code in [*range(1, 127), 233, 0x4E2D, 0x1F600]]
+    files = [
+        DataFile(f"d{n}/{name}", 1, 1, 1, stats='{"numRecords":1}')
+        for n, name in enumerate(names)
+        if name not in ("x.y", "x/y")
+    ]
+    handle = DeltaTable(table.uri)
+    adds = [add_action(file, SCHEMA, ()) for file in files]
+    handle.create_write_transaction(adds, mode="append", schema=handle.schema())
+    log = (Path(table.uri) / f"_delta_log/{1:020d}.json").read_text().splitlines()
+    named = {json.loads(line)["add"]["path"] for line in log if '"add"' in line}
+    assert named == {log_path(file.path) for file in files}
+    snapshot = read_snapshot(table)
+    assert {item.path for item in snapshot.files} == {file.path for file in files}
+    assert all(item.removable for item in snapshot.files)
+    handle = DeltaTable(table.uri)
+    removes = [remove_action(file, datetime(2026, 1, 1, tzinfo=UTC)) for file in files]
+    handle.create_write_transaction(removes, mode="append", schema=handle.schema())
+    assert DeltaTable(table.uri).file_uris() == []
+
+
+def test_files_are_only_removed_against_a_known_version():
+    file = DataFile("a.parquet", 1, 1, 1)
+    with pytest.raises(ValueError, match="known version"):
+        BatchCommit(0, "a", "p", (), {}, removes=(file,))
+
+
+def test_on_late_is_a_choice_of_two():
+    assert delta_sink("t").on_late == "table"
+    assert delta_sink("t", on_late="drop").on_late == "drop"
+    with pytest.raises(DeclarationError, match="on_late='keep' is unknown"):
+        delta_sink("t", on_late="keep")
