@@ -153,6 +153,7 @@ class Engine(Protocol):
         columns: pa.Schema,
         *,
         samples: int,
+        close_floats: bool = False,
     ) -> Comparison:
         """Hold two tables' files against each other as multisets of rows."""
 

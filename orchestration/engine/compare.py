@@ -4,7 +4,8 @@ First one pass over each side adds up two independent 64-bit hashes of every row
 not mind the order, so equal counts and equal sums mean equal multisets (but for a chance of about
 2⁻¹²⁸). Only where they differ are the rows grouped and held against each other, spilling to disk.
 
-``NaN`` equals ``NaN`` and ``-0.0`` equals ``0.0``; everything else is exact.
+``NaN`` equals ``NaN`` and ``-0.0`` equals ``0.0``; everything else is exact, unless floating-point
+sums are to be allowed their last bits (:mod:`orchestration.engine.tolerance`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestration.engine.tolerance import greatest_sql, parts_of, settled_sql
 from orchestration.streams.quoting import quote_identifier, quote_literal
 from orchestration.streams.schema import duckdb_type
 
@@ -52,6 +54,7 @@ def compare_files(
     columns: pa.Schema,
     *,
     samples: int,
+    close_floats: bool = False,
 ) -> Comparison:
     """Compare two tables column for column of ``columns``.
 
@@ -60,6 +63,7 @@ def compare_files(
         left, right: Files of either side.
         columns: What to compare; columns that a file lacks are null in it.
         samples: Differing rows to give back, of each side.
+        close_floats: Floating-point values that differ in their last bits only are equal.
     """
     sides = [relation_sql(files, columns) for files in (left, right)]
     sums = [_sums(connection, side, columns) for side in sides]
@@ -76,6 +80,8 @@ def compare_files(
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE headwater_differences AS {grouped}")
     try:
+        if close_floats:
+            _settle(connection, sides, columns)
         counts = connection.execute(
             "SELECT coalesce(sum(headwater_surplus) FILTER (headwater_surplus > 0), 0)::BIGINT, "
             "coalesce(-sum(headwater_surplus) FILTER (headwater_surplus < 0), 0)::BIGINT "
@@ -140,6 +146,24 @@ def relation_sql(files: Sequence[TableFile], columns: pa.Schema) -> str:
             f"(headwater_file, {names}) USING (headwater_file)"
         )
     return f"SELECT {selected} FROM ({read} UNION ALL BY NAME {empty})"
+
+
+def _settle(
+    connection: duckdb.DuckDBPyConnection, sides: Sequence[str], columns: pa.Schema
+) -> None:
+    """Take out of the table of differences what is none but for the last bits."""
+    parts = parts_of(columns)
+    if not parts.close:
+        return
+    both = " UNION ALL ".join(sides)
+    listed = ", ".join(greatest_sql(parts))
+    greatest = connection.execute(f"SELECT {listed} FROM ({both})").fetchall()[0]
+    left = settled_sql(
+        "headwater_differences", columns, parts, [float(v) for v in greatest], "headwater_surplus"
+    )
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE headwater_settled AS {left}")
+    connection.execute("DROP TABLE headwater_differences")
+    connection.execute("ALTER TABLE headwater_settled RENAME TO headwater_differences")
 
 
 def _sums(

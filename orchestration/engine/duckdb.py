@@ -142,10 +142,13 @@ class DuckDBEngine:
         columns: pa.Schema,
         *,
         samples: int,
+        close_floats: bool = False,
     ) -> Comparison:
         """Hold two tables' files against each other as multisets of rows."""
         with self._unguarded() as connection:
-            return compare_files(connection, left, right, columns, samples=samples)
+            return compare_files(
+                connection, left, right, columns, samples=samples, close_floats=close_floats
+            )
 
     def read(
         self, files: Sequence[TableFile], columns: pa.Schema, *, limit: int | None = None

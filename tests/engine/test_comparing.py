@@ -87,3 +87,119 @@ def test_partition_values_and_columns_that_came_later(engine, files):
 def test_nothing_equals_nothing(engine):
     found = compare(engine, [], [])
     assert (found.left_rows, found.right_rows, found.only_left, found.only_right) == (0, 0, 0, 0)
+
+
+# -- floating-point sums: the last bits do not count -------------------------------------------------
+
+SUMS = pa.schema([("k", pa.string()), ("s", pa.float64()), ("a", pa.float64())])
+
+
+def close(engine, files, left, right, schema=SUMS):
+    rows = [pa.Table.from_pylist(given, schema=schema) for given in (left, right)]
+    return engine.compare(
+        files(rows[0], "l"), files(rows[1], "r", 3), schema, samples=3, close_floats=True
+    )
+
+
+def sums(*rows):
+    return [dict(zip("ksa", row, strict=True)) for row in rows]
+
+
+def only(found):
+    return (found.only_left, found.only_right)
+
+
+def test_last_bits_of_sums_are_no_difference_unless_asked(engine, files):
+    left = sums(("a", 0.1 + 0.2, 1.0), ("b", 1e300, None), (None, math.inf, math.nan))
+    right = sums((None, math.inf, -math.nan), ("a", 0.3, 1.0), ("b", 1e300 * (1 + 9e-10), None))
+    assert only(close(engine, files, left, right)) == (0, 0)
+    tables = [pa.Table.from_pylist(rows, schema=SUMS) for rows in (left, right)]
+    found = compare(engine, files(tables[0], "l"), files(tables[1], "r"), SUMS)
+    assert only(found) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "other"),
+    [
+        (1.0, 1.0 + 2e-9),
+        (1.0, -1.0),
+        (math.inf, 1e308),
+        (math.inf, -math.inf),
+        (math.nan, 1.0),
+        (None, 0.0),
+        (None, math.nan),
+        (1e-12, 2e-12),  # a column of small values is as strict as one of large ones
+    ],
+)
+def test_beyond_the_tolerance_is_a_difference_and_shown(engine, files, value, other):
+    found = close(engine, files, sums(("a", value, 1.0)), sums(("a", other, 1.0)))
+    assert only(found) == (1, 1)
+    shown = found.left_samples["s"].to_pylist() + found.right_samples["s"].to_pylist()
+    assert str(shown) == str([value, other])
+
+
+def test_what_cancelled_to_nearly_nothing_is_nothing(engine, files):
+    left, right = ("a", 3.5e-15, 0.0), ("a", 0.0, 0.0)
+    large, outlier = ("b", 1234.5, 0.0), ("b", 1e300, 0.0)
+    assert only(close(engine, files, sums(left, large), sums(right, large))) == (0, 0)
+    assert only(close(engine, files, sums(left), sums(right))) == (1, 1)
+    # One outlier does not make all of its column equal.
+    wrong = ("a", 1e-6, 0.0)
+    assert only(close(engine, files, sums(wrong, outlier), sums(right, outlier))) == (1, 1)
+
+
+def test_the_exact_columns_are_exact(engine, files):
+    noisy = 0.1 + 0.2
+    found = close(engine, files, sums(("a", noisy, 1.0)), sums(("b", 0.3, 1.0)))
+    assert only(found) == (1, 1)
+    assert found.left_samples.to_pylist() == sums(("a", noisy, 1.0))
+    assert found.right_samples.to_pylist() == sums(("b", 0.3, 1.0))
+
+
+def test_one_missing_row_among_many_alike_is_one_difference(engine, files):
+    """Ranked against each other, every row after it would be one."""
+    left = sums(*(("a", n + 0.1 + 0.2, float(n % 3)) for n in range(50)))
+    right = sums(*(("a", n + 0.3, float(n % 3)) for n in range(50) if n != 7))
+    found = close(engine, files, left, right)
+    assert only(found) == (1, 0)
+    assert found.left_samples["s"].to_pylist() == [pytest.approx(7.3)]
+
+
+def test_near_ties_in_one_column_do_not_mix_up_the_next(engine, files):
+    left = sums(("a", 1.0, 5.0), ("a", math.nextafter(1.0, 2), 3.0))
+    right = sums(("a", 1.0, 3.0), ("a", math.nextafter(1.0, 2), 5.0))
+    assert only(close(engine, files, left, right)) == (0, 0)
+
+
+def test_counts_of_close_rows_have_to_be_equal(engine, files):
+    row = ("a", 0.1 + 0.2, 1.0)
+    found = close(engine, files, sums(row, row, row), sums(("a", 0.3, 1.0)))
+    assert (only(found), found.left_rows, found.right_rows) == ((2, 0), 3, 1)
+
+
+def test_floats_in_structs_and_reals(engine, files):
+    kind = pa.struct([("n", pa.int64()), ("mean", pa.float64())])
+    schema = pa.schema([("st", kind), ("r", pa.float32()), ("l", pa.list_(pa.float64()))])
+    row = {"st": {"n": 1, "mean": 0.3}, "r": 1.0, "l": [0.3]}
+    near = {"st": {"n": 1, "mean": 0.1 + 0.2}, "r": 1.0 + 2.0**-23, "l": [0.3]}
+    assert only(close(engine, files, [row, row], [near, near], schema)) == (0, 0)
+    for other in (
+        {**row, "st": {"n": 2, "mean": 0.3}},
+        {**row, "st": {"n": 1, "mean": None}},
+        {**row, "st": None},
+        {**row, "r": 1.0 + 2.0**-20},
+        {**row, "l": [0.1 + 0.2]},  # lists hold values as they came
+    ):
+        found = close(engine, files, [row, near], [row, other], schema)
+        assert only(found) == (1, 1)
+        assert found.right_samples.to_pylist() == [other]
+
+
+def test_a_table_of_nothing_but_floats(engine, files):
+    schema = pa.schema([("s", pa.float64())])
+    left = [{"s": 0.1 + 0.2}, {"s": None}, {"s": math.nan}]
+    assert only(close(engine, files, left, [{"s": None}, {"s": math.nan}, {"s": 0.3}], schema)) == (
+        0,
+        0,
+    )
+    assert only(close(engine, files, left, [{"s": 0.3}], schema)) == (2, 0)
