@@ -34,8 +34,8 @@ __all__ = ["OldFile", "OldFiles", "Rewrite", "Rewritten", "rewrite_files"]
 
 _NUMBER = "headwater_number"
 
-#: Files below this part of the target size that are rewritten together become one. It bounds
-#: both how many small leftovers there are and how much a later batch has to write anew.
+#: Files that are rewritten together become one of up to this part of the target size. It bounds
+#: both how many small leftovers there are and how much a later batch has to write anew for a key.
 _SMALL = 8
 
 
@@ -203,13 +203,18 @@ def _hits(
 
 
 def _portions(files: Sequence[OldFile], small: int) -> Iterator[Sequence[OldFile]]:
-    """Files to write together: small ones, so that they become fewer, and each large one alone."""
-    together = [file for file in files if file.size < small]
-    if together:
-        yield together
-    for file in files:
-        if file.size >= small:
-            yield [file]
+    """Files to write together: small ones, so that they become fewer, and large ones alone."""
+    part: list[OldFile] = []
+    size = 0
+    # Names begin with the batch: neighbours hold keys of the same time, and are asked for together.
+    for file in sorted(files, key=lambda item: item.path.rpartition("/")[2]):
+        if part and size + file.size > small:
+            yield part
+            part, size = [], 0
+        part.append(file)
+        size += file.size
+    if part:
+        yield part
 
 
 def _carry_over(
