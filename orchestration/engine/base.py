@@ -15,7 +15,7 @@ import pyarrow as pa
 from orchestration.sources.inputs import FileFormat, FilesInput, InputFile, TableInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -153,7 +153,7 @@ class Engine(Protocol):
         columns: pa.Schema,
         *,
         samples: int,
-        close_floats: bool = False,
+        close: Collection[str] = (),
     ) -> Comparison:
         """Hold two tables' files against each other as multisets of rows."""
 

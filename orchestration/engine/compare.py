@@ -18,7 +18,7 @@ from orchestration.streams.quoting import quote_identifier, quote_literal
 from orchestration.streams.schema import duckdb_type
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -54,7 +54,7 @@ def compare_files(
     columns: pa.Schema,
     *,
     samples: int,
-    close_floats: bool = False,
+    close: Collection[str] = (),
 ) -> Comparison:
     """Compare two tables column for column of ``columns``.
 
@@ -63,7 +63,7 @@ def compare_files(
         left, right: Files of either side.
         columns: What to compare; columns that a file lacks are null in it.
         samples: Differing rows to give back, of each side.
-        close_floats: Floating-point values that differ in their last bits only are equal.
+        close: Columns whose floating-point values are equal when only their last bits differ.
     """
     sides = [relation_sql(files, columns) for files in (left, right)]
     sums = [_sums(connection, side, columns) for side in sides]
@@ -80,8 +80,7 @@ def compare_files(
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE headwater_differences AS {grouped}")
     try:
-        if close_floats:
-            _settle(connection, sides, columns)
+        _settle(connection, sides, columns, close)
         counts = connection.execute(
             "SELECT coalesce(sum(headwater_surplus) FILTER (headwater_surplus > 0), 0)::BIGINT, "
             "coalesce(-sum(headwater_surplus) FILTER (headwater_surplus < 0), 0)::BIGINT "
@@ -149,10 +148,13 @@ def relation_sql(files: Sequence[TableFile], columns: pa.Schema) -> str:
 
 
 def _settle(
-    connection: duckdb.DuckDBPyConnection, sides: Sequence[str], columns: pa.Schema
+    connection: duckdb.DuckDBPyConnection,
+    sides: Sequence[str],
+    columns: pa.Schema,
+    close: Collection[str],
 ) -> None:
     """Take out of the table of differences what is none but for the last bits."""
-    parts = parts_of(columns)
+    parts = parts_of(columns, close)
     if not parts.close:
         return
     both = " UNION ALL ".join(sides)

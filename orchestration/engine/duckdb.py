@@ -23,7 +23,7 @@ from orchestration.errors import BadRecords, SchemaError
 from orchestration.streams.operators import MapBatches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -142,13 +142,11 @@ class DuckDBEngine:
         columns: pa.Schema,
         *,
         samples: int,
-        close_floats: bool = False,
+        close: Collection[str] = (),
     ) -> Comparison:
         """Hold two tables' files against each other as multisets of rows."""
         with self._unguarded() as connection:
-            return compare_files(
-                connection, left, right, columns, samples=samples, close_floats=close_floats
-            )
+            return compare_files(connection, left, right, columns, samples=samples, close=close)
 
     def read(
         self, files: Sequence[TableFile], columns: pa.Schema, *, limit: int | None = None

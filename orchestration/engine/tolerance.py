@@ -22,7 +22,7 @@ import pyarrow as pa
 from orchestration.streams.quoting import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 __all__ = ["Parts", "greatest_sql", "parts_of", "settled_sql"]
 
@@ -45,8 +45,13 @@ class Parts:
     close: tuple[tuple[str, float], ...]
 
 
-def parts_of(columns: pa.Schema) -> Parts:
-    """Take the columns apart, fields of structs too; lists and maps are exact as a whole."""
+def parts_of(columns: pa.Schema, names: Collection[str]) -> Parts:
+    """Take the columns apart, fields of structs too; lists and maps are exact as a whole.
+
+    Args:
+        columns: All columns.
+        names: Those whose floating-point values need not be exact.
+    """
     exact: list[str] = []
     close: list[tuple[str, float]] = []
 
@@ -62,7 +67,11 @@ def parts_of(columns: pa.Schema) -> Parts:
             exact.append(expression)
 
     for item in columns:
-        add(quote_identifier(item.name), item.type)
+        name = quote_identifier(item.name)
+        if item.name in names:
+            add(name, item.type)
+        else:
+            exact.append(name)
     return Parts(tuple(exact), tuple(close))
 
 

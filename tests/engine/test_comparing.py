@@ -97,7 +97,7 @@ SUMS = pa.schema([("k", pa.string()), ("s", pa.float64()), ("a", pa.float64())])
 def close(engine, files, left, right, schema=SUMS):
     rows = [pa.Table.from_pylist(given, schema=schema) for given in (left, right)]
     return engine.compare(
-        files(rows[0], "l"), files(rows[1], "r", 3), schema, samples=3, close_floats=True
+        files(rows[0], "l"), files(rows[1], "r", 3), schema, samples=3, close=schema.names
     )
 
 
@@ -114,8 +114,10 @@ def test_last_bits_of_sums_are_no_difference_unless_asked(engine, files):
     right = sums((None, math.inf, -math.nan), ("a", 0.3, 1.0), ("b", 1e300 * (1 + 9e-10), None))
     assert only(close(engine, files, left, right)) == (0, 0)
     tables = [pa.Table.from_pylist(rows, schema=SUMS) for rows in (left, right)]
-    found = compare(engine, files(tables[0], "l"), files(tables[1], "r"), SUMS)
-    assert only(found) == (2, 2)
+    given = files(tables[0], "l"), files(tables[1], "r")
+    assert only(compare(engine, *given, SUMS)) == (2, 2)
+    assert only(engine.compare(*given, SUMS, samples=3, close=["a"])) == (2, 2)
+    assert only(engine.compare(*given, SUMS, samples=3, close=["s"])) == (0, 0)
 
 
 @pytest.mark.parametrize(
