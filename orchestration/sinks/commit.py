@@ -142,7 +142,7 @@ def commit_batch(
         # Outside the try: a file that does not fit will not fit the next time either.
         actions = _actions(table, batch.adds)
         if batch.removes or batch.overwrite:
-            table.check_changeable(handle)
+            table.check_changeable(handle, whole=batch.overwrite)
         if batch.base_version is not None:
             require_current(table, handle, batch.base_version, batch.removes)
         for item in batch.removes:

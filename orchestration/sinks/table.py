@@ -244,8 +244,12 @@ class SinkTable:
         if wrong:
             raise self._schema_changed(wrong)
 
-    def check_changeable(self, table: DeltaTable) -> None:
+    def check_changeable(self, table: DeltaTable, *, whole: bool = False) -> None:
         """Refuse a table from which files must not be taken out, or not in our way.
+
+        Args:
+            table: An open handle.
+            whole: All of them are, and nothing of them is carried over.
 
         Raises:
             SinkSchemaChanged: Names why.
@@ -255,10 +259,10 @@ class SinkTable:
         unfit = []
         if configuration.get("delta.appendOnly", "false").lower() == "true":
             unfit.append("it only takes additions (delta.appendOnly)")
-        if configuration.get("delta.enableChangeDataFeed", "false").lower() == "true":
+        if not whole and configuration.get("delta.enableChangeDataFeed", "").lower() == "true":
             # Readers of the feed would see rows that were only carried over change.
             unfit.append("it keeps a change data feed, which replaced files cannot fill")
-        if "deletionVectors" in features:
+        if not whole and "deletionVectors" in features:
             # A file of rows that are marked as deleted would bring them back, written anew.
             unfit.append("it uses deletion vectors")
         if unfit:

@@ -322,6 +322,19 @@ def test_complete_replaces_everything_in_one_commit(world):
     assert world.delta().version() == version + 1
 
 
+def test_complete_does_not_replace_a_table_that_only_takes_additions(world):
+    world.batch([row("a", 1)], overwrite=True)
+    world.delta().alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+    world.batch([row("a", 2)], overwrite=True)
+    world.delta().alter.set_table_properties({"delta.appendOnly": "true"})
+    seal = world.seal([row("a", 3)], overwrite=True)
+    with pytest.raises(SinkSchemaChanged, match="additions"):
+        world.commit_once(seal)
+    feed = pa.table(world.delta().load_cdf(starting_version=3).read_all())
+    kinds = zip(feed["_change_type"].to_pylist(), feed["k"].to_pylist(), strict=True)
+    assert sorted(kinds) == [("delete", 1), ("insert", 2)]
+
+
 def test_complete_without_rows_empties_the_table_once(world):
     world.batch([row("a", 1)])
     seal = world.seal([], overwrite=True)
