@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestration.engine.stateful.keyed import KeyedState
     from orchestration.streams.operators import Aggregate
 
-__all__ = ["aggregation_of", "run_aggregate"]
+__all__ = ["aggregation_of", "closes", "run_aggregate"]
 
 
 def aggregation_of(execution: Execution, relation: Relation, operator: Aggregate) -> AggregationSql:
@@ -36,7 +36,7 @@ def run_aggregate(
     """
     job, tables = execution.job, execution.tables
     sql = aggregation_of(execution, relation, operator)
-    closing = operator.watermarked and job.output_mode != "complete"
+    closing = closes(execution, sql)
     schema = execution.describer.after(relation.schema, operator)
     relation = execution.ordered(relation)
     if job.full is not None and not execution.late.leaves_out(operator.id):
@@ -113,7 +113,7 @@ def _known(
     execution: Execution, sql: AggregationSql, state: KeyedState, made: str, dead: int
 ) -> str | None:
     """A table of the batch's groups as the state had them, merged; ``None`` for none."""
-    found = state.matching(made, dead)
+    found = state.matching(made, dead, by_expiry=closes(execution, sql))
     if found is None:
         return None
     same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM m.{name}" for name in sql.group_columns)
@@ -150,6 +150,11 @@ def _due(execution: Execution, groups: str, lag: int, *, closing: bool) -> str:
     if not closing or execution.job.output_mode != "append":
         return groups
     return f"SELECT * FROM ({groups}) WHERE {EXPIRY} <= {execution.closing_us(lag)}"
+
+
+def closes(execution: Execution, sql: AggregationSql) -> bool:
+    """Whether groups leave when the watermark reaches their end; in complete mode none does."""
+    return sql.operator.watermarked and execution.job.output_mode != "complete"
 
 
 def _repeats(sql: AggregationSql) -> bool:

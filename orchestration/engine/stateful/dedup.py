@@ -33,28 +33,34 @@ def run_drop_duplicates(
     time = "NULL"
     if operator.event_column is not None:
         time = f"epoch_us({quote_identifier(operator.event_column)})"
-        rows = tables.create(kept.sql)
         in_time, late = execution.late.split(
-            rows, operator.id, kept.schema.names, time, execution.late_us(lag)
+            table, operator.id, kept.schema.names, time, execution.late_us(lag)
         )
         table = f"({in_time})"
     else:
         dead = due = -(2**63) + 1
     names = [quote_identifier(name) for name in operator.keys]
     keys = [f"headwater_k{number}" for number in range(len(names))]
-    expiry = _expiry(operator, time)
+    expiry = str(NEVER) if operator.within_us is not None else _expiry(operator, time)
     values = [f"{name} AS {key}" for name, key in zip(names, keys, strict=True)]
-    # The first of each key, by the number of its row: no sort of whole rows.
-    firsts = f"SELECT min({SEQUENCE}) AS {SEQUENCE} FROM {table} GROUP BY {', '.join(names)}"
+    # The first of each key by its number, and only keys and numbers: rows are not copied.
     first = tables.create(
-        f"SELECT *, {', '.join(values)}, CAST({expiry} AS BIGINT) AS {EXPIRY}, "
-        f"{key_hash(names)} AS {HASH} FROM {table} SEMI JOIN ({firsts}) USING ({SEQUENCE})"
+        f"SELECT {', '.join(values)}, min({SEQUENCE}) AS {SEQUENCE}, "
+        f"CAST({expiry} AS BIGINT) AS {EXPIRY}, {key_hash(names)} AS {HASH} "
+        f"FROM {table} GROUP BY {', '.join(names)}"
     )
+    if operator.within_us is not None:
+        # The first row's time counts, whatever its duplicates have.
+        first = tables.create(
+            f"SELECT f.* EXCLUDE ({EXPIRY}), CAST({_expiry(operator, time)} AS BIGINT) AS {EXPIRY} "
+            f"FROM {first} AS f JOIN {table} USING ({SEQUENCE})"
+        )
     if job.full is not None:
-        return Relation(f"SELECT {kept.listed()} FROM {first}", kept.schema, kept.hidden)
+        return _rows(kept, table, first)
     state = execution.keyed(operator.id, keys, keys)
     fresh = first
-    found = state.matching(first, dead)
+    by_expiry = operator.event_in_keys and operator.within_us is None
+    found = state.matching(first, dead, by_expiry=by_expiry)
     if found is not None:
         same = " AND ".join(f"n.{key} IS NOT DISTINCT FROM o.{key}" for key in keys)
         seen = tables.create(f"SELECT o.* FROM ({found}) AS o SEMI JOIN {first} AS n ON {same}")
@@ -76,7 +82,13 @@ def run_drop_duplicates(
         late=late,
         next_close_us=state.earliest(due),
     )
-    return Relation(f"SELECT {kept.listed()} FROM {fresh}", kept.schema, kept.hidden)
+    return _rows(kept, table, fresh)
+
+
+def _rows(kept: Relation, table: str, first: str) -> Relation:
+    """The rows that were the first of their key."""
+    sql = f"SELECT {kept.listed()} FROM {table} SEMI JOIN {first} USING ({SEQUENCE})"
+    return Relation(sql, kept.schema, kept.hidden)
 
 
 def _expiry(operator: DropDuplicates, time: str) -> str:

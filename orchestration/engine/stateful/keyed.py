@@ -111,7 +111,7 @@ class KeyedState:
             return None
         return self._read(runs, after_us, through_us)
 
-    def matching(self, table: str, after_us: int) -> str | None:
+    def matching(self, table: str, after_us: int, *, by_expiry: bool = False) -> str | None:
         """A SELECT of live rows, among them all whose key is in a table.
 
         Where only some row groups can hold those keys, only they are read. The result may hold
@@ -120,29 +120,39 @@ class KeyedState:
         Args:
             table: Scratch table with the key columns and :data:`HASH`.
             after_us: Rows that expire by then are dead.
+            by_expiry: Rows of one key expire at the same time, and the table has that
+                :data:`EXPIRY` too: what expires at other times is not read.
 
         Returns:
             ``None`` where no run can hold any.
         """
-        runs = [run for run in self._runs if run.max_expiry > after_us]
+        through = None
+        if by_expiry:
+            first, last = self._tables.row(f"SELECT min({EXPIRY}), max({EXPIRY}) FROM {table}")
+            if first is None:
+                return None
+            after_us, through = max(after_us, int(first) - 1), int(last)
+        runs = [
+            run
+            for run in self._runs
+            if run.max_expiry > after_us and (through is None or run.min_expiry <= through)
+        ]
         if not runs:
             return None
         large = [run for run in runs if run.rows > _PRUNE_ROWS]
-        if not large:
-            return self._read(runs, after_us, None)
-        hashes = self._hashes(table)
-        if hashes is None:
-            return self._read(runs, after_us, None)
+        wanted = self._wanted(table, by_expiry=by_expiry) if large else None
+        if wanted is None:
+            return self._read(runs, after_us, through)
         whole = [run for run in runs if run not in large]
         pieces: list[str] = []
         for run in large:
-            groups = self._groups(run, hashes)
+            groups = self._groups(run, *wanted)
             if groups is None:
                 whole.append(run)
             elif groups:
                 pieces.append(self._fetched(run, groups, after_us))
         if whole:
-            pieces.append(self._read(whole, after_us, None))
+            pieces.append(self._read(whole, after_us, through))
         return " UNION ALL ".join(pieces) if pieces else None
 
     def add(self, table: str) -> int:
@@ -209,23 +219,26 @@ class KeyedState:
         name = self._tables.register(rows)
         return f"SELECT {self._listed()} FROM {name} WHERE {EXPIRY} > {after_us}"
 
-    def _hashes(self, table: str) -> Any:
-        """The table's key hashes in order; ``None`` when they are too many to be selective."""
-        count = int(self._tables.value(f"SELECT count(*) FROM {table}") or 0)
+    def _wanted(self, table: str, *, by_expiry: bool) -> tuple[Any, Any] | None:
+        """The table's key hashes and expiries in order; ``None`` when they are too many."""
+        count = int(self._tables.value(f"SELECT count(*) FROM {table}"))
         if count > _PRUNE_KEYS:
             return None
-        rows = self._tables.connection.sql(f"SELECT {HASH} FROM {table}").to_arrow_table()
-        return np.unique(rows[HASH].to_numpy())
+        names = f"{HASH}, {EXPIRY}" if by_expiry else HASH
+        rows = self._tables.connection.sql(f"SELECT {names} FROM {table}").to_arrow_table()
+        expiries = np.unique(rows[EXPIRY].to_numpy()) if by_expiry else None
+        return np.unique(rows[HASH].to_numpy()), expiries
 
-    def _groups(self, run: Run, hashes: Any) -> list[int] | None:
+    def _groups(self, run: Run, hashes: Any, expiries: Any) -> list[int] | None:
         """Row groups that may hold a key; ``None`` for more than half of them."""
         if run.hash_name != self._tables.hash_name:
             return None  # written by an engine whose hashes are others
-        least, greatest = _group_ranges(self._files.local(run.path))
-        first = np.searchsorted(hashes, least, side="left")
-        last = np.searchsorted(hashes, greatest, side="right")
-        found = np.flatnonzero(last > first).tolist()
-        return None if len(found) * 2 > len(least) else found
+        bounds = _group_bounds(self._files.local(run.path))
+        hit = _between(hashes, *bounds[HASH])
+        if expiries is not None:
+            hit &= _between(expiries, *bounds[EXPIRY])
+        found = np.flatnonzero(hit).tolist()
+        return None if len(found) * 2 > len(hit) else found
 
     def _listed(self) -> str:
         return ", ".join(quote_identifier(name) for name in (*self._columns, EXPIRY, HASH))
@@ -270,25 +283,34 @@ class KeyedState:
         return 0, []
 
 
-_RANGES: dict[str, tuple[Any, Any]] = {}
-_RANGES_KEPT = 4_096
+def _between(values: Any, least: Any, greatest: Any) -> Any:
+    """Which of several ranges, ends included, hold any of some ordered values."""
+    first = np.searchsorted(values, least, side="left")
+    last = np.searchsorted(values, greatest, side="right")
+    return last > first
 
 
-def _group_ranges(path: Path) -> tuple[Any, Any]:
-    """The least and the greatest key hash of every row group; files never change."""
+_BOUNDS: dict[str, dict[str, tuple[Any, Any]]] = {}
+_BOUNDS_KEPT = 4_096
+
+
+def _group_bounds(path: Path) -> dict[str, tuple[Any, Any]]:
+    """The least and the greatest hash and expiry of every row group; files never change."""
     key = str(path)
-    if key not in _RANGES:
+    if key not in _BOUNDS:
         metadata = pq.read_metadata(path)
         names = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
-        at = names.index(HASH)
-        found: list[Any] = [
-            metadata.row_group(number).column(at).statistics
-            for number in range(metadata.num_row_groups)
-        ]
-        if len(_RANGES) >= _RANGES_KEPT:
-            _RANGES.clear()
-        _RANGES[key] = (
-            np.array([item.min for item in found], np.int64),
-            np.array([item.max for item in found], np.int64),
-        )
-    return _RANGES[key]
+        if len(_BOUNDS) >= _BOUNDS_KEPT:
+            _BOUNDS.clear()
+        _BOUNDS[key] = {}
+        for name in (HASH, EXPIRY):
+            at = names.index(name)
+            found: list[Any] = [
+                metadata.row_group(number).column(at).statistics
+                for number in range(metadata.num_row_groups)
+            ]
+            _BOUNDS[key][name] = (
+                np.array([item.min for item in found], np.int64),
+                np.array([item.max for item in found], np.int64),
+            )
+    return _BOUNDS[key]

@@ -42,10 +42,10 @@ class Late:
         time_us: str,
         watermark_us: int,
     ) -> tuple[str, int]:
-        """Take the late rows out of a scratch table.
+        """Take the late rows out.
 
         Args:
-            table: The rows.
+            table: The rows: a scratch table, or a SELECT of one in brackets. It is read twice.
             operator: Id of the operator that they are too late for.
             columns: Columns of the table that tell a row, as they are named.
             time_us: SQL of the moment that must come after the watermark, microseconds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestration.engine.stateful.aggregate import aggregation_of
+from orchestration.engine.stateful.aggregate import aggregation_of, closes
 from orchestration.engine.stateful.aggregation import END, columns_of
 from orchestration.engine.stateful.keyed import EXPIRY, HASH, key_hash
 from orchestration.engine.stateful.partials import BATCH
@@ -30,7 +30,7 @@ def run_sessions(
     """Aggregate a batch's rows by session, and give those that the output mode wants."""
     job, tables = execution.job, execution.tables
     sql = aggregation_of(execution, relation, operator)
-    closing = operator.watermarked and job.output_mode != "complete"
+    closing = closes(execution, sql)
     schema = execution.describer.after(relation.schema, operator)
     kept = execution.kept(execution.ordered(relation), columns_of(operator))
     expanded = tables.create(sql.expanded(f"({kept.sql})"))
