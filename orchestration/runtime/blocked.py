@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import BatchRecord
     from orchestration.runtime.session import Session
 
-__all__ = ["blocked", "retry", "skip_to_quarantine"]
+__all__ = ["blocked", "retry", "skip_reason", "skip_to_quarantine"]
 
 
 def retry(session: Session) -> BatchRecord:
@@ -45,6 +45,14 @@ def blocked(record: BatchRecord) -> BatchBlocked:
         remedy=f"mend the cause and 'headwater retry {name}', or "
         f"'headwater skip {name} --to-quarantine' to set these files aside and go on",
     )
+
+
+def skip_reason(record: BatchRecord) -> str | None:
+    """Why a batch's input goes to quarantine whole; ``None`` where it does not."""
+    if not record.skip:
+        return None
+    failure = f"; it had failed: {record.last_error}" if record.last_error else ""
+    return f"batch {record.plan.batch_id} was skipped by hand{failure}"
 
 
 def _change(session: Session, *, skip: bool) -> BatchRecord:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from orchestration.config import Settings
     from orchestration.cursors.records import Generation
     from orchestration.cursors.store import CursorStore
+    from orchestration.runtime.progress import Stopwatch
     from orchestration.runtime.triggers import Trigger
     from orchestration.sources.base import Source
 
-__all__ = ["Backlogs", "Inputs"]
+__all__ = ["Backlogs", "Inputs", "NextBatch"]
 
 _EVERYTHING = Limits()
 
@@ -71,6 +72,25 @@ class Backlogs:
     def _only(self) -> Backlog:
         (part,) = self.parts.values()
         return part
+
+
+@dataclass(frozen=True, slots=True)
+class NextBatch:
+    """What the next batch is to be.
+
+    Attributes:
+        watch: Its time so far.
+        slices: One per source.
+        rest: What the sources have beyond them; ``None`` where nobody looked.
+        no_data: Whether it only closes what the watermark has passed.
+        flush_us: Close whatever ends by then, microseconds since 1970.
+    """
+
+    watch: Stopwatch
+    slices: tuple[Slice, ...]
+    rest: Backlogs | None = None
+    no_data: bool = False
+    flush_us: int | None = None
 
 
 class Inputs:

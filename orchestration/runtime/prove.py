@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from orchestration.clock import Clock, SystemClock
-from orchestration.engine.base import QUARANTINE_SCHEMA
+from orchestration.engine.base import LATE_SCHEMA, QUARANTINE_SCHEMA
 from orchestration.errors import DeclarationError, HeadwaterError
 from orchestration.runtime.crashpoints import CRASH_POINTS
 from orchestration.runtime.scratch import InputCopy, copy_input, in_scratch, scratch_environment
@@ -40,6 +40,7 @@ _NOTHING = Snapshot(0, ())
 _QUARANTINE = pa.schema(
     [item for item in QUARANTINE_SCHEMA if item.name not in {"batch_id", "quarantined_at"}]
 )
+_LATE = pa.schema([item for item in LATE_SCHEMA if item.name != "late_at"])
 _SAMPLES = 3
 
 
@@ -252,6 +253,7 @@ class _Tables:
     session: Session
     sink: Snapshot
     quarantine: Snapshot
+    late: Snapshot
 
 
 @contextmanager
@@ -266,6 +268,7 @@ def _tables(query: StreamingQuery, copied: InputCopy, home: Path) -> Iterator[_T
             session,
             read_snapshot(session.sink_table) or _NOTHING,
             read_snapshot(session.quarantine_table) or _NOTHING,
+            read_snapshot(session.late_table) or _NOTHING,
         )
 
 
@@ -286,6 +289,7 @@ def _judge(
         differences = [
             *_differences("table", columns, plain, found, "sink"),
             *_differences("quarantine", _QUARANTINE, plain, found, "quarantine"),
+            *_differences("late rows", _LATE, plain, found, "late"),
         ]
         return Kill(
             case.point,
@@ -303,7 +307,7 @@ def _differences(
     columns: pa.Schema,
     plain: _Tables,
     found: _Tables,
-    role: Literal["sink", "quarantine"],
+    role: Literal["sink", "quarantine", "late"],
 ) -> Iterator[str]:
     left, right = getattr(plain, role), getattr(found, role)
     left_table = getattr(plain.session, f"{role}_table")

@@ -14,6 +14,7 @@ from orchestration.runtime.triggers import Trigger, available_now
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from datetime import datetime
 
     from orchestration.clock import Clock
     from orchestration.config import Settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orchestration.sources.base import Backlog, Source
     from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
+    from orchestration.streams.static import StaticTable
 
 __all__ = ["StreamingQuery"]
 
@@ -78,7 +80,7 @@ class StreamingQuery:
                 remedy="use letters, digits and '_', not starting with a digit and not ending in "
                 + ", ".join(_RESERVED_ENDINGS),
             )
-        if sink.output_mode == "complete":
+        if sink.output_mode == "complete" and stream.is_plain:
             raise OutputModeError(
                 f"query {name!r}: output mode 'complete' holds the whole result of an "
                 "aggregation, and this query has none",
@@ -105,16 +107,17 @@ class StreamingQuery:
     @property
     def is_plain(self) -> bool:
         """Whether it reads one source and keeps nothing between batches."""
-        plan = getattr(self.stream, "plan", None)
-        return plan is None or bool(plan().is_plain)
+        return self.stream.is_plain
 
     @property
     def sources(self) -> dict[str, Source]:
         """The sources it reads, by name."""
-        sources = getattr(self.stream, "sources", None)
-        if sources is None:
-            return {self.stream.source.name: cast("Source", self.stream.source)}
-        return cast("dict[str, Source]", dict(sources))
+        return {item.name: cast("Source", item) for item in self.stream.sources}
+
+    @property
+    def statics(self) -> dict[str, StaticTable]:
+        """The static tables it reads, by name."""
+        return {item.name: item for item in self.stream.statics}
 
     @property
     def source(self) -> Source:
@@ -195,6 +198,22 @@ class StreamingQuery:
                 stop=stop,
             )
             return runner.run(trigger or self.trigger)
+
+    def flush(self, until: datetime, *, clock: Clock | None = None) -> RunSummary:
+        """Close everything that ends at ``until`` or before, in one recorded batch.
+
+        For the end of a feed: nothing comes any more that would move the watermark.
+
+        Args:
+            until: Event time, aware.
+            clock: The time.
+
+        Returns:
+            The batches that ran; none where the watermark had passed ``until`` already.
+        """
+        from orchestration.runtime.flush import flush
+
+        return flush(self, until, clock=clock)
 
     def reprocess(self) -> Reprocessed | None:
         """Recompute everything the query has read so far into its full-reprocess twin."""

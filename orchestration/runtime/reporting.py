@@ -10,7 +10,7 @@ from orchestration.runtime.event_time import progress_of
 from orchestration.runtime.progress import BatchProgress, SinkProgress, SourceProgress, Stopwatch
 
 if TYPE_CHECKING:
-    from orchestration.cursors.records import JsonDict, Plan, Slice
+    from orchestration.cursors.records import BatchRecord, JsonDict, Plan, Slice
     from orchestration.runtime.execution import Written
     from orchestration.runtime.session import Session
 
@@ -18,16 +18,39 @@ __all__ = ["complete", "drafted", "measured"]
 
 
 def drafted(
-    session: Session, plan: Plan, written: Written, watch: Stopwatch, *, skipped: bool
+    session: Session,
+    plan: Plan,
+    written: Written,
+    watch: Stopwatch,
+    *,
+    before: BatchRecord | None,
+    skipped: bool,
 ) -> JsonDict:
-    """The progress record as far as it is decided when the batch is sealed."""
+    """The progress record as far as it is decided when the batch is sealed.
+
+    Args:
+        session: The opened query.
+        plan: The batch.
+        written: What it wrote.
+        watch: Time spent so far.
+        before: The batch before it, whose running totals it takes on.
+        skipped: Whether its input was set aside by hand.
+    """
     seconds = max(watch.laps.get("read_and_compute", 0.0), 0.001) / 1000
-    total = max(watch.total, 0.001) / 1000
+    elapsed = max(watch.total, 0.001) / 1000
     sources = tuple(
-        _source(session, part, *written.of_source(part.source), total=total, seconds=seconds)
+        _source(session, part, *written.of_source(part.source), total=elapsed, seconds=seconds)
         for part in plan.slices
     )
-    event_time, about_it = progress_of(plan, written.seen_us) if plan.event_time else ({}, {})
+    event_time: JsonDict = {}
+    about_it: JsonDict = {}
+    if plan.event_time:
+        event_time, about_it = progress_of(plan, written.seen_us)
+        late = sum(int(item.get("rows_dropped_by_watermark", 0)) for item in written.operators)
+        total = int(
+            (before.progress if before else {}).get("details", {}).get("late_rows_total", 0)
+        )
+        about_it |= {"late_rows": late, "late_rows_total": total + late}
     return BatchProgress(
         id=session.generation.app_id,
         run_id=plan.run_id,

@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestration.cursors.records import BatchRecord, Plan, Seal, Slice
+from orchestration.cursors.records import BatchRecord, Plan, Seal
 from orchestration.errors import HeadwaterError, LeaseLost, Transient
 from orchestration.redaction import redact
-from orchestration.runtime.blocked import blocked
+from orchestration.runtime.blocked import blocked, skip_reason
 from orchestration.runtime.cleaning import clean_orphans, clean_state
 from orchestration.runtime.commits import commit_tables, last_version
 from orchestration.runtime.event_time import closes_something, next_event_time
 from orchestration.runtime.execution import Written, run_batch, skip_batch
-from orchestration.runtime.inputs import Backlogs, Inputs
+from orchestration.runtime.inputs import Backlogs, Inputs, NextBatch
 from orchestration.runtime.preparation import prepare, remember_listing
 from orchestration.runtime.progress import BatchProgress, Stopwatch
 from orchestration.runtime.reporting import complete, drafted, measured
 from orchestration.runtime.stateful import Attempt, run_stateful
 from orchestration.runtime.statics import resolve_statics
 from orchestration.runtime.summary import RunSummary
+from orchestration.state.watermarks import EventTimePlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,25 +41,6 @@ __all__ = ["MicroBatchRunner", "RunSummary"]
 _TRIES = 15  # with the pauses between them a quarter of an hour at least
 _LONGEST_PAUSE_SECONDS = 120.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Next:
-    """What the next batch is to be.
-
-    Attributes:
-        watch: Its time so far.
-        slices: One per source.
-        rest: What the sources have beyond them; ``None`` where nobody looked.
-        no_data: Whether it only closes what the watermark has passed.
-        flush_us: Close whatever ends by then.
-    """
-
-    watch: Stopwatch
-    slices: tuple[Slice, ...]
-    rest: Backlogs | None = None
-    no_data: bool = False
-    flush_us: int | None = None
 
 
 class MicroBatchRunner:
@@ -112,8 +94,13 @@ class MicroBatchRunner:
         # Since the last thing that worked; None before the first.
         self._failed_tries: int | None = None
 
-    def run(self, trigger: Trigger) -> RunSummary:
+    def run(self, trigger: Trigger, *, flush_us: int | None = None) -> RunSummary:
         """Recover, then run batches as the trigger says.
+
+        Args:
+            trigger: When to run them, and how many.
+            flush_us: Instead of what it says, run one batch without data whose watermark is this
+                at least, microseconds since 1970; none where a batch has had such a watermark.
 
         Raises:
             QueryAlreadyRunning: Another runner holds the lease.
@@ -133,7 +120,11 @@ class MicroBatchRunner:
                     replayed = self._recover(lease)
                     # 9. Next, as the trigger says
                     inputs = self._inputs()
-                    for following in self._following(lease, trigger, inputs, replayed=replayed):
+                    for following in (
+                        self._following(lease, trigger, inputs, replayed=replayed)
+                        if flush_us is None
+                        else self._flushing(inputs, flush_us)
+                    ):
                         self._one_batch(lease, inputs, following)
                     break
                 except HeadwaterError as error:
@@ -142,37 +133,6 @@ class MicroBatchRunner:
                 self._store.ledger.count(session.generation, name) for name in session.sources
             )
             self._summary.backlog = self._rest.merged if self._rest else None
-        return self._summary
-
-    def flush(self, until_us: int) -> RunSummary:
-        """Recover, then run one batch without data whose watermark is ``until_us`` at least.
-
-        Nothing is run when the watermark has passed that already.
-
-        Args:
-            until_us: Microseconds since 1970.
-
-        Raises:
-            HeadwaterError: As :meth:`run`; the next run or flush goes on from there.
-        """
-        session = self._session
-        with self._store.leases.acquire(session.query.name, self._run_id) as lease:
-            if not prepare(session, lease):
-                self._summary.waiting = "no file to infer the schema from yet"
-                return self._summary
-            self._recover(lease)
-            last = self._store.batches.last(session.generation, with_files=False)
-            at = next_event_time(session.query, session.chain, last, session.clock.now())
-            # Up to there a batch has closed everything, unless the last one moved it only now.
-            done = at.late_ms if last else 0
-            if until_us // 1000 > done:
-                inputs = self._inputs()
-                watch = Stopwatch(session.clock)
-                self._one_batch(
-                    lease,
-                    inputs,
-                    _Next(watch, inputs.nothing(), no_data=True, flush_us=until_us),
-                )
         return self._summary
 
     def _inputs(self) -> Inputs:
@@ -237,7 +197,7 @@ class MicroBatchRunner:
 
     def _following(
         self, lease: Lease, trigger: Trigger, inputs: Inputs, *, replayed: bool
-    ) -> Iterator[_Next]:
+    ) -> Iterator[NextBatch]:
         """The batches to run, one at a time, until the trigger has enough."""
         clock = self._session.clock
         if trigger.kind == "once" and replayed:
@@ -258,9 +218,9 @@ class MicroBatchRunner:
                 if not waiting.empty:
                     slices, waiting = inputs.take(waiting, trigger)
                     self._rest = waiting
-                    yield _Next(watch, slices, waiting)
+                    yield NextBatch(watch, slices, waiting)
                 elif self._closes_something(trigger):
-                    yield _Next(watch, inputs.nothing(waiting), waiting, no_data=True)
+                    yield NextBatch(watch, inputs.nothing(waiting), waiting, no_data=True)
                 else:
                     break
                 watch = Stopwatch(clock)
@@ -271,6 +231,14 @@ class MicroBatchRunner:
             spent = clock.monotonic() - started
             clock.wait(self._stop, trigger.interval.total_seconds() - spent)
 
+    def _flushing(self, inputs: Inputs, flush_us: int) -> Iterator[NextBatch]:
+        """The batch that a person asked for; nothing where it has been run already."""
+        last = self._store.batches.last(self._session.generation, with_files=False)
+        used = EventTimePlan.from_json(last.plan.event_time).watermark_ms if last else 0
+        if flush_us // 1000 > used:
+            watch = Stopwatch(self._session.clock)
+            yield NextBatch(watch, inputs.nothing(), no_data=True, flush_us=flush_us)
+
     def _closes_something(self, trigger: Trigger) -> bool:
         """Whether a batch without data is due."""
         session = self._session
@@ -279,7 +247,7 @@ class MicroBatchRunner:
         last = self._store.batches.last(session.generation, with_files=False)
         return closes_something(session.query, session.chain, last, session.clock.now())
 
-    def _one_batch(self, lease: Lease, inputs: Inputs, following: _Next) -> None:
+    def _one_batch(self, lease: Lease, inputs: Inputs, following: NextBatch) -> None:
         session, watch = self._session, following.watch
         # 2. Plan
         last = self._store.batches.last(session.generation, with_files=False)
@@ -306,7 +274,9 @@ class MicroBatchRunner:
             self._on_plan(plan, rest.merged)
         self._carry_out(lease, plan, watch, before=last)
 
-    def _event_time(self, last: BatchRecord | None, now: datetime, following: _Next) -> JsonDict:
+    def _event_time(
+        self, last: BatchRecord | None, now: datetime, following: NextBatch
+    ) -> JsonDict:
         session = self._session
         planned = next_event_time(
             session.query,
@@ -345,7 +315,9 @@ class MicroBatchRunner:
             plan_hash=plan.hash,
             attempt=attempt,
             tables=written.tables,
-            progress=drafted(session, plan, written, watch, skipped=bool(skip and skip.skip)),
+            progress=drafted(
+                session, plan, written, watch, before=before, skipped=bool(skip and skip.skip)
+            ),
             event_time=written.event_time,
             state=written.state,
         )
@@ -366,10 +338,7 @@ class MicroBatchRunner:
         before: BatchRecord | None,
     ) -> Written:
         session = self._session
-        reason = None
-        if skip is not None and skip.skip:
-            failure = f"; it had failed: {skip.last_error}" if skip.last_error else ""
-            reason = f"batch {plan.batch_id} was skipped by hand{failure}"
+        reason = None if skip is None else skip_reason(skip)
         if session.is_plain and reason is not None:
             return skip_batch(session, plan, attempt.prefix, reason)
         try:

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from orchestration.config import Settings
 from orchestration.errors import DeclarationError, HeadwaterError, SourceUnavailable
@@ -39,7 +40,8 @@ class InputCopy:
         directory: Where it lies.
         files, bytes: What was copied.
         left_out: Files beyond the bound, the newest.
-        max_files: Files a batch, so that there are several batches.
+        max_files: Files of each source a batch, so that there are several batches.
+        largest: Files of the source that has the most.
     """
 
     directory: Path
@@ -47,11 +49,12 @@ class InputCopy:
     bytes: int
     left_out: int
     max_files: int
+    largest: int
 
     @property
     def batches(self) -> int:
         """Batches it makes at least."""
-        return math.ceil(self.files / self.max_files)
+        return math.ceil(self.largest / self.max_files)
 
 
 class _NoHistory:
@@ -72,50 +75,55 @@ def copy_input(
     Local files are linked where they lie on the same disk, so that a copy costs nothing.
 
     Args:
-        query: Its source has to be files.
+        query: Its sources have to be files.
         directory: Where to, made by this.
         max_bytes: Stop before the copy is larger; at least one file is taken.
         clock: The time, for ``min_age``.
 
     Raises:
-        DeclarationError: The source is not files.
+        DeclarationError: A source is not files.
         HeadwaterError: There is no file.
-        SourceUnavailable: The source does not answer.
+        SourceUnavailable: A source does not answer.
     """
-    source = _files_of(query)
-    settings = query.settings
-    everything = replace(source, discovery=replace(source.discovery, include_existing=True))
-    backlog = everything.poll(_NoHistory(), clock=clock, settings=settings)
-    if not backlog.files:
+    total = number = left_out = largest = 0
+    for name, source in _files_of(query).items():
+        everything = replace(source, discovery=replace(source.discovery, include_existing=True))
+        backlog = everything.poll(_NoHistory(), clock=clock, settings=query.settings)
+        place = Place.open(query.settings.resolve_input(source.path))
+        taken = 0
+        for entry in backlog.files:
+            if number and total + entry.size > max_bytes:
+                break
+            _copy(place, entry, _below(query, directory, name) / entry.path)
+            total += entry.size
+            number += 1
+            taken += 1
+        left_out += len(backlog.files) - taken
+        largest = max(largest, taken)
+    if not number:
         raise HeadwaterError(
-            f"there is nothing to prove yet: no file in {redact(source.description)}",
+            f"there is nothing to prove yet: no file in {redact(query.reads)}",
             remedy="put files there first",
         )
-    place = Place.open(settings.resolve_input(source.path))
-    total = number = 0
-    for entry in backlog.files:
-        if number and total + entry.size > max_bytes:
-            break
-        _copy(place, entry, directory / entry.path)
-        total += entry.size
-        number += 1
-    limit = max(1, math.ceil(number / _BATCHES))
-    return InputCopy(directory, number, total, len(backlog.files) - number, limit)
+    limit = max(1, math.ceil(largest / _BATCHES))
+    return InputCopy(directory, number, total, left_out, limit, largest)
 
 
 def in_scratch(query: StreamingQuery, directory: Path, home: Path) -> StreamingQuery:
     """The same query over a copy of its input, with tables and cursor store below ``home``.
 
     Raises:
-        DeclarationError: The source is not files.
+        DeclarationError: A source is not files.
     """
-    source = _files_of(query)
-    moved = replace(
-        source,
-        path=str(directory),
-        # The copy is complete and does not change: nothing has to wait or to be remembered.
-        discovery=Discovery(on_rewrite=source.discovery.on_rewrite),
-    )
+    moved = {
+        name: replace(
+            source,
+            path=str(_below(query, directory, name)),
+            # The copy is complete and does not change: nothing has to wait or to be remembered.
+            discovery=Discovery(on_rewrite=source.discovery.on_rewrite),
+        )
+        for name, source in _files_of(query).items()
+    }
     sink = query.sink
     if sink.is_location:
         sink = replace(sink, table=query.name)
@@ -128,7 +136,7 @@ def in_scratch(query: StreamingQuery, directory: Path, home: Path) -> StreamingQ
     )
     return StreamingQuery(
         query.name,
-        query.stream.with_source(moved),
+        query.stream.with_sources(moved),
         sink=sink,
         trigger=query.trigger,
         settings=settings,
@@ -153,16 +161,23 @@ def scratch_environment(settings: Settings) -> dict[str, str]:
     return environment
 
 
-def _files_of(query: StreamingQuery) -> FileSource:
-    source = query.source
-    if not isinstance(source, FileSource):
-        raise DeclarationError(
-            f"query {query.name!r} reads {redact(source.description)}, which cannot be copied for "
-            "another process to read",
-            remedy="only queries over files can be proved; test others with "
-            "orchestration.testing.StreamTest and its crash_at",
-        )
-    return source
+def _files_of(query: StreamingQuery) -> dict[str, FileSource]:
+    found: dict[str, FileSource] = {}
+    for name, source in query.sources.items():
+        if not isinstance(source, FileSource):
+            raise DeclarationError(
+                f"query {query.name!r} reads {redact(source.description)}, which cannot be copied "
+                "for another process to read",
+                remedy="only queries over files can be proved; test others with "
+                "orchestration.testing.StreamTest and its crash_at",
+            )
+        found[name] = source
+    return found
+
+
+def _below(query: StreamingQuery, directory: Path, source: str) -> Path:
+    """Where the copy of one source lies."""
+    return directory if len(query.sources) == 1 else directory / quote(source, safe="")
 
 
 def _copy(place: Place, entry: FileEntry, target: Path) -> None:

@@ -58,6 +58,7 @@ class Session:
         self.stream: Stream = query.stream
         self._data_schemas: dict[str, pa.Schema] = {}
         self._output_schema: pa.Schema | None = None
+        self._chain: Chain | None = None
         self._generation: Generation | None = None
         self._tables: dict[Role, SinkTable] = {}
 
@@ -96,6 +97,7 @@ class Session:
         if bound is None:
             return False
         self.stream, schemas = bound
+        self._chain = None
         self._data_schemas = {
             name: pa.schema([item for item in schema if item.name not in RESERVED])
             for name, schema in schemas.items()
@@ -118,7 +120,9 @@ class Session:
     @property
     def chain(self) -> Chain:
         """The logical plan; once bound, every schema in it is known."""
-        return self.stream.plan()
+        if self._chain is None:
+            self._chain = self.stream.plan()
+        return self._chain
 
     @property
     def bound(self) -> bool:
