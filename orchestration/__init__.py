@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from orchestration.sources.files import files as files
     from orchestration.streams.builder import Stream as Stream
     from orchestration.streams.builder import stream as stream
+    from orchestration.streams.static import static as static
+    from orchestration.streams.windows import session_window as session_window
+    from orchestration.streams.windows import window as window
+    from orchestration.streams.windows import window_time as window_time
 
 _HOME = {
     "Pipeline": "orchestration.defs.pipeline",
@@ -35,7 +39,11 @@ _HOME = {
     "once": "orchestration.runtime.triggers",
     "pipeline": "orchestration.defs.pipeline",
     "processing_time": "orchestration.runtime.triggers",
+    "session_window": "orchestration.streams.windows",
+    "static": "orchestration.streams.static",
     "stream": "orchestration.streams.builder",
+    "window": "orchestration.streams.windows",
+    "window_time": "orchestration.streams.windows",
 }
 
 __all__ = [
@@ -50,7 +58,11 @@ __all__ = [
     "once",
     "pipeline",
     "processing_time",
+    "session_window",
+    "static",
     "stream",
+    "window",
+    "window_time",
 ]
 
 

@@ -1,41 +1,49 @@
-"""The stream a user writes: a source, and what is done to its rows one after another."""
+"""The stream a user writes: where rows come from, and what is done to them one after another."""
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-import pyarrow as pa
-
-from orchestration.errors import DeclarationError, SchemaError
-from orchestration.streams.columns import Columns
-from orchestration.streams.expressions import (
-    check_condition,
-    columns_used,
-    uses_batch_timestamp,
-)
-from orchestration.streams.operators import MapBatches, Operator, Select, Where
+from orchestration.errors import DeclarationError
+from orchestration.streams.body import Body
+from orchestration.streams.expressions import check_condition
+from orchestration.streams.joining import JoinInput
+from orchestration.streams.numbering import numbered
+from orchestration.streams.operators import Limit, MapBatches, OrderBy, Where
 from orchestration.streams.parsing import parse_expression
 from orchestration.streams.projection import project
-from orchestration.streams.schema import check_names, field_type, parse_schema, schema_to_json
+from orchestration.streams.pushdown import pushed
+from orchestration.streams.roots import SourceInput, UnionInput
 from orchestration.streams.source import StreamSource
+from orchestration.streams.steps import (
+    DropDuplicatesStep,
+    SelectStep,
+    Step,
+    as_schema,
+)
+from orchestration.streams.verbs import (
+    GroupedStream,
+    apply_with_state_step,
+    check_function,
+    count_of,
+    group_keys,
+    names_of,
+    watermark_step,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+    import pyarrow as pa
+
+    from orchestration.streams.operators import StatelessOperator
+    from orchestration.streams.plan import Chain
+    from orchestration.streams.static import StaticTable
+    from orchestration.streams.windows import SessionWindow, Window
 
 __all__ = ["Stream", "stream"]
-
-
-@dataclass(frozen=True, slots=True)
-class _SelectStep:
-    """A select as it was written; what it comes to depends on the columns before it."""
-
-    positional: tuple[str, ...]
-    named: tuple[tuple[str, str], ...]
-
-
-_Step = Where | _SelectStep | MapBatches
 
 
 def stream(source: StreamSource) -> Stream:
@@ -58,41 +66,20 @@ def stream(source: StreamSource) -> Stream:
             f"stream({source!r}): this is not a source",
             remedy='write e.g. stream(files("landing/clicks/", schema={...}))',
         )
-    return Stream(source, (), source.schema)
+    return Stream(Body.made(SourceInput(source, source.schema)))
 
 
 class Stream:
     """An unbounded table. Immutable: every verb gives a new one, checked as far as it goes.
 
-    Made by :func:`stream`.
-
-    Attributes:
-        source: Where its rows come from.
-        input_schema: The source's columns, once known.
+    Made by :func:`stream`, and by :func:`~orchestration.streams.static.static` for a table that
+    is read whole.
     """
 
-    __slots__ = ("_columns", "_operators", "_steps", "input_schema", "source")
+    __slots__ = ("_body",)
 
-    input_schema: pa.Schema | None
-    source: StreamSource
-
-    def __init__(
-        self, source: StreamSource, steps: tuple[_Step, ...], schema: pa.Schema | None
-    ) -> None:
-        start = None if schema is None else Columns.from_schema(schema)
-        operators: list[Operator | None] = []
-        columns = start
-        for step in steps:
-            operator, columns = _apply(step, columns)
-            operators.append(operator)
-        for name, value in (
-            ("source", source),
-            ("input_schema", schema),
-            ("_steps", steps),
-            ("_operators", tuple(operators)),
-            ("_columns", columns),
-        ):
-            object.__setattr__(self, name, value)
+    def __init__(self, body: Body) -> None:
+        object.__setattr__(self, "_body", body)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a stream is immutable; its verbs give new ones ({name})")
@@ -100,8 +87,13 @@ class Stream:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a stream is immutable; its verbs give new ones ({name})")
 
+    # -- verbs that look at one row ---------------------------------------------------------------
+
     def where(self, condition: str) -> Stream:
         """Keep the rows for which a condition is true; null counts as not true.
+
+        After ``with_watermark``, a condition that does not use the event-time column is applied
+        before event time is measured: what it leaves out moves no watermark.
 
         Example::
 
@@ -110,7 +102,7 @@ class Stream:
         Raises:
             ExpressionError: The condition is wrong; the message says what and where.
         """
-        check_condition(condition, self._columns)
+        check_condition(condition, self._body.scope.columns)
         return self._then(Where(parse_expression(condition, "where").text))
 
     def select(self, *columns: str, **named: str) -> Stream:
@@ -123,6 +115,8 @@ class Stream:
             clicks.select("* EXCLUDE (device)", "device.*")    # a struct's fields as columns
             clicks.select("*", page="lower(page)")             # one of them replaced
 
+        Event time stays event time under whatever name, as long as nothing is computed of it.
+
         Args:
             *columns: Columns, struct fields (``"device.os"`` is named ``os``), stars, or
                 ``"expression AS name"``.
@@ -131,8 +125,8 @@ class Stream:
         Raises:
             ExpressionError: An expression is wrong or nameless, or a name is there twice.
         """
-        project(columns, named, self._columns)
-        return self._then(_SelectStep(columns, tuple(named.items())))
+        project(columns, named, self._body.scope.columns)
+        return self._then(SelectStep(columns, tuple(named.items())))
 
     def map_batches(
         self, function: Callable[[pa.Table], pa.Table], schema: Mapping[str, str] | pa.Schema
@@ -154,71 +148,344 @@ class Stream:
         Raises:
             DeclarationError: It is not a function, or the schema is wrong.
         """
-        if not callable(function):
-            raise DeclarationError(
-                f"map_batches({function!r}, ...): this cannot be called",
-                remedy="pass a function that takes a pyarrow.Table and returns one",
-            )
-        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-            raise DeclarationError(
-                f"map_batches({_name(function)}, ...): it returns no table at once, because it is "
-                "async or a generator",
-                remedy="pass a plain function that takes a pyarrow.Table and returns one",
-            )
-        return self._then(MapBatches(function, _as_schema(schema)))
+        check_function("map_batches", function)
+        return self._then(MapBatches(function, as_schema(schema)))
 
-    def bind(self, schema: pa.Schema) -> Stream:
+    # -- event time and state ---------------------------------------------------------------------
+
+    def with_watermark(
+        self,
+        column: str,
+        delay: str | timedelta,
+        *,
+        idle_timeout: str | timedelta | None = None,
+        max_future: str | timedelta | None = None,
+    ) -> Stream:
+        """Say which column is event time, and how late rows may be.
+
+        Example::
+
+            clicks.with_watermark("ts", "10 minutes")
+
+        The watermark is the greatest time seen less the delay. What it has passed is closed:
+        windows up to there are given and forgotten, and later rows for them go to the table of
+        late rows.
+
+        Args:
+            column: A TIMESTAMPTZ.
+            delay: How late rows may be, e.g. ``"10 minutes"``; ``"0 seconds"`` for in order.
+            idle_timeout: In a query of several inputs: one that gave no row for so long stops
+                holding the others back. Never by default.
+            max_future: Rows further ahead of the batch's timestamp than this go to quarantine, so
+                that one wrong clock cannot close everything. Not checked by default.
+
+        Raises:
+            DeclarationError: It is no such column, or event time is measured already.
+        """
+        return self._then(watermark_step(column, delay, idle_timeout, max_future))
+
+    def group_by(self, *keys: str | Window | SessionWindow, **named: str) -> GroupedStream:
+        """Group the rows, for :meth:`GroupedStream.agg`.
+
+        Example::
+
+            clicks.group_by(window("ts", "5 minutes"), "page").agg(views="count(*)")
+            clicks.group_by(day="CAST(ts AS DATE)").agg(revenue="sum(amount)")
+
+        Args:
+            *keys: Columns, ``"expression AS name"``, ``window(...)`` or ``session_window(...)``,
+                which gives the columns ``window_start`` and ``window_end``. None is one group.
+            **named: Name to expression.
+
+        Raises:
+            DeclarationError: A key is wrong or nameless.
+        """
+        return GroupedStream(self._then, group_keys(keys, named, self._body.scope))
+
+    def agg(self, **columns: str) -> Stream:
+        """Aggregate all rows into one: ``group_by().agg(...)``.
+
+        Example::
+
+            clicks.agg(views="count(*)", revenue="sum(amount)")
+
+        Raises:
+            DeclarationError: An aggregate is wrong.
+        """
+        return self.group_by().agg(**columns)
+
+    def drop_duplicates(self, *keys: str) -> Stream:
+        """Keep the first row of each key, for ever, or as long as its event time is not passed.
+
+        Keys leave the state only if the event-time column is among them.
+
+        Args:
+            *keys: Columns; none for all.
+
+        Raises:
+            DeclarationError: There is no such column.
+        """
+        return self._then(DropDuplicatesStep(names_of("drop_duplicates", keys)))
+
+    def drop_duplicates_within_watermark(self, *keys: str) -> Stream:
+        """Keep the first row of each key within the watermark's delay of that row.
+
+        Args:
+            *keys: Columns; none for all. The event time need not be the same.
+
+        Raises:
+            DeclarationError: There is no such column, or no watermark.
+        """
+        verb = "drop_duplicates_within_watermark"
+        return self._then(DropDuplicatesStep(names_of(verb, keys), within=True))
+
+    def apply_in_arrow_with_state(
+        self,
+        function: Callable[..., Any],
+        keys: str | Sequence[str],
+        state_schema: Mapping[str, str] | pa.Schema,
+        output_schema: Mapping[str, str] | pa.Schema,
+        timeout: str | None = None,
+    ) -> Stream:
+        """Call a function of yours for each key, with state that you keep for it.
+
+        Args:
+            function: ``(key: dict, rows: pa.Table, state) -> pa.Table``.
+            keys: Columns that rows are grouped by.
+            state_schema: What is kept of a key.
+            output_schema: The columns the function returns.
+            timeout: ``"event_time"`` lets the function ask to be called once the watermark has
+                passed a moment.
+
+        Raises:
+            DeclarationError: An argument is wrong.
+        """
+        step = apply_with_state_step(function, keys, state_schema, output_schema, timeout)
+        return self._then(step)
+
+    # -- several streams --------------------------------------------------------------------------
+
+    def join(
+        self, other: Stream, on: str | Window | Sequence[str | Window], how: str = "inner"
+    ) -> Stream:
+        """Join with a static table, or with another stream.
+
+        Example::
+
+            clicks.join(static("tables/pages"), on="page", how="left")
+            impressions.join(
+                clicks.select(clicked_ad="ad", clicked="ts"),
+                on="ad = clicked_ad AND clicked BETWEEN ts AND ts + INTERVAL 1 HOUR",
+            )
+
+        A static table is read anew in every batch. Of a stream both sides' rows are kept until
+        the watermark has passed what could still match: say so with a range of time in ``on``.
+        Null never matches.
+
+        Args:
+            other: A stream, or ``static(...)``.
+            on: A column that both have, or several, perhaps with a ``window(...)`` over a time that
+                both have; or one SQL condition, in which ``left."x"`` and ``right."x"`` tell
+                columns of one name apart. Columns named by ``on`` are in the result once.
+            how: ``inner``, ``left``, ``right``, ``full``, ``semi`` or ``anti``.
+
+        Raises:
+            DeclarationError: They cannot be joined so; the message says what would do.
+        """
+        if not isinstance(other, Stream):
+            raise DeclarationError(
+                f"join({other!r}, ...): this is not a stream",
+                remedy='join a stream, or static("tables/pages")',
+            )
+        return Stream(Body.made(JoinInput.made(self._body, other.body, on, how)))
+
+    def union(self, *others: Stream) -> Stream:
+        """All rows of several streams with the same columns in the same order.
+
+        Raises:
+            DeclarationError: They have other columns, or one is a static table.
+        """
+        for other in others:
+            if not isinstance(other, Stream):
+                raise DeclarationError(
+                    f"union({other!r}): this is not a stream", remedy="pass streams"
+                )
+        if not others:
+            raise DeclarationError("union(): there is nothing to add", remedy="pass a stream")
+        bodies = (self._body, *(other.body for other in others))
+        return Stream(Body.made(UnionInput(bodies).checked()))
+
+    def order_by(self, *terms: str) -> Stream:
+        """Order a complete result.
+
+        Example::
+
+            views.order_by("views DESC", "page").limit(10)
+
+        Args:
+            *terms: SQL expressions, each perhaps with ``DESC`` and ``NULLS LAST``.
+
+        Raises:
+            ExpressionError: A term is wrong.
+        """
+        if not terms:
+            raise DeclarationError(
+                "order_by(): there is nothing to order by", remedy='write order_by("views DESC")'
+            )
+        return self._then(OrderBy(terms))
+
+    def limit(self, count: int) -> Stream:
+        """The first rows ever, and then none; of a complete result, its first rows.
+
+        Raises:
+            DeclarationError: It is not a positive number.
+        """
+        return self._then(Limit("", count_of("limit", count)))
+
+    # -- sources and schemas ----------------------------------------------------------------------
+
+    @property
+    def sources(self) -> tuple[StreamSource, ...]:
+        """Where its rows come from, in order of appearance."""
+        return self._body.start.sources
+
+    @property
+    def statics(self) -> tuple[StaticTable, ...]:
+        """Static tables it is joined with, in order of appearance."""
+        return self._body.start.statics
+
+    @property
+    def source(self) -> StreamSource:
+        """Where its rows come from, if that is one source.
+
+        Raises:
+            DeclarationError: There are several, or none.
+        """
+        found = self._body.start.sources
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise DeclarationError(
+                "this stream has no source: it is over static tables alone",
+                remedy="begin with stream(...), or use .statics",
+            )
+        names = ", ".join(f'"{item.name}"' for item in found)
+        raise DeclarationError(
+            f"this stream has {len(found)} sources: {names}", remedy="use .sources"
+        )
+
+    @property
+    def input_schema(self) -> pa.Schema | None:
+        """The one source's columns, once known; ``None`` also where there are several."""
+        if len(self.sources) != 1:
+            return None
+        return self.input_schemas.get(self.source.name)
+
+    @property
+    def input_schemas(self) -> dict[str, pa.Schema]:
+        """Name of source or static table to its columns, of those that are known."""
+        return self._body.start.schemas
+
+    def bind(self, schema: pa.Schema | Mapping[str, pa.Schema]) -> Stream:
         """The same stream over columns that are known now, everything checked against them.
 
         Args:
-            schema: What the source gives, where it was still to be inferred.
+            schema: What the source gives, where it was still to be inferred; or name of source or
+                static table to that.
 
         Raises:
             ExpressionError: An expression names a column that there is not.
             SchemaError: The schema has names or types that no table can hold.
+            DeclarationError: There is no source or table of that name.
         """
-        _as_schema(schema)
-        return Stream(self.source, self._steps, schema)
+        schemas = schema if isinstance(schema, Mapping) else {self.source.name: schema}
+        names = {source.name for source in self.sources} | {item.name for item in self.statics}
+        for name, item in schemas.items():
+            if name not in names and isinstance(schema, Mapping) and len(names) > 0:
+                known = ", ".join(sorted(names))
+                raise DeclarationError(
+                    f'bind: there is no source or static table "{name}"', remedy=f"one of {known}"
+                )
+            as_schema(item)
+        return Stream(self._body.bound(schemas))
 
     def with_source(self, source: StreamSource) -> Stream:
         """The same verbs over another source, such as a copy of this one's data.
 
         Raises:
             ExpressionError: A verb does not fit what the other source gives.
+            DeclarationError: There are several sources.
         """
-        return Stream(source, self._steps, source.schema)
+        return self.with_sources({self.source.name: source})
+
+    def with_sources(self, sources: Mapping[str, StreamSource]) -> Stream:
+        """The same verbs over other sources: name of the one that is replaced to the other.
+
+        Raises:
+            DeclarationError: There is no source of that name, or a verb does not fit.
+        """
+        names = {source.name for source in self.sources}
+        unknown = [name for name in sources if name not in names]
+        if unknown:
+            raise DeclarationError(
+                f'there is no source "{unknown[0]}"', remedy=f"one of {', '.join(sorted(names))}"
+            )
+        return Stream(self._body.moved(sources))
+
+    # -- what it comes to -------------------------------------------------------------------------
 
     @property
     def columns(self) -> tuple[str, ...] | None:
         """Names of its columns in order; ``None`` as long as they depend on an unknown schema."""
-        return None if self._columns is None else self._columns.names
+        return self._body.columns
 
     @property
-    def operators(self) -> tuple[Operator, ...]:
-        """What an engine has to do, in order; stars are spelled out.
+    def body(self) -> Body:
+        """What it is made of."""
+        return self._body
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it has no source: static tables alone."""
+        return self._body.is_static
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one source with operators that look at one row, and nothing else."""
+        return self._body.is_plain
+
+    @property
+    def operators(self) -> tuple[StatelessOperator, ...]:
+        """What an engine has to do, in order; stars are spelled out. Of a plain stream only.
 
         Raises:
-            DeclarationError: A star cannot be spelled out before the schema is known.
+            DeclarationError: A star cannot be spelled out before the schema is known, or the
+                stream is not plain.
         """
-        known = tuple(operator for operator in self._operators if operator is not None)
-        if len(known) < len(self._operators):
+        if not self.is_plain:
             raise DeclarationError(
-                f'the columns of source "{self.source.name}" are not known yet, so select("*") '
-                "cannot be spelled out",
-                remedy="bind the stream to the inferred schema first, or declare the schema",
+                "this stream is more than operators over one source", remedy="use .plan()"
             )
-        return known
+        return cast("tuple[StatelessOperator, ...]", self._body.known_operators())
+
+    def plan(self) -> Chain:
+        """The logical plan, with ids, and conditions where they are applied.
+
+        Raises:
+            DeclarationError: Columns are not known yet.
+        """
+        return numbered(pushed(self._body.chain()))
 
     def volatile_columns(self) -> tuple[str, ...]:
         """Output columns that depend on when their batch ran: what no reprocess can repeat.
 
         After ``map_batches`` over such a column every column may depend on it.
         """
-        return tuple(self._volatile()[0].values())
+        return tuple(self._body.volatile()[0].values())
 
     def volatile_filters(self) -> tuple[str, ...]:
-        """Conditions that depend on when the batch ran: which rows pass cannot be repeated."""
-        return self._volatile()[1]
+        """Conditions and keys that depend on when the batch ran: such rows cannot be repeated."""
+        return self._body.volatile()[1]
 
     @property
     def where_is_volatile(self) -> bool:
@@ -227,105 +494,23 @@ class Stream:
 
     def describe(self) -> dict[str, Any]:
         """The stream as JSON, for plans and for people; no secrets, no schema it lacks."""
-        return {
-            "source": {"name": self.source.name, **self.source.describe()},
-            "operators": [_describe(step) for step in self._shown_steps()],
-            "columns": None if self.columns is None else list(self.columns),
-        }
+        found: dict[str, Any] = {}
+        if len(self.sources) == 1:
+            found["source"] = {"name": self.source.name, **self.source.describe()}
+        else:
+            found["sources"] = [{"name": item.name, **item.describe()} for item in self.sources]
+        if self.statics:
+            found["statics"] = [{"name": item.name, **item.describe()} for item in self.statics]
+        found["operators"] = self._body.described()
+        found["columns"] = None if self.columns is None else list(self.columns)
+        return found
 
     def __repr__(self) -> str:
-        steps = "".join(f"\n  {_show(step)}" for step in self._shown_steps())
         columns = "to be inferred" if self.columns is None else ", ".join(self.columns)
-        return f"stream({self.source!r}){steps}\n  -> {columns}"
+        return f"{self._body.shown()}\n  -> {columns}"
 
-    def _then(self, step: _Step) -> Stream:
-        return Stream(self.source, (*self._steps, step), self.input_schema)
-
-    def _shown_steps(self) -> tuple[_Step | Select, ...]:
-        """Steps as the engine gets them, as written where that is not known yet."""
-        return tuple(
-            step if operator is None else operator
-            for step, operator in zip(self._steps, self._operators, strict=True)
-        )
-
-    def _volatile(self) -> tuple[dict[str, str], tuple[str, ...]]:
-        """Volatile columns at the end by lower-case name, and volatile conditions."""
-        columns: dict[str, str] = {}
-        filters: list[str] = []
-        for step in self._shown_steps():
-            if isinstance(step, Where):
-                if _depends(step.expression, columns):
-                    filters.append(step.expression)
-            elif isinstance(step, MapBatches):
-                columns = {n.lower(): n for n in step.schema.names} if columns else {}
-            elif isinstance(step, Select):
-                columns = {n.lower(): n for n, text in step.columns if _depends(text, columns)}
-            else:  # a star not spelled out yet passes on what it gets
-                columns |= {n.lower(): n for n, text in step.named if _depends(text, columns)}
-        return columns, tuple(filters)
+    def _then(self, step: Step) -> Stream:
+        return Stream(self._body.then(step))
 
     # Declared for the type checker; set once in __init__.
-    _columns: Columns | None
-    _operators: tuple[Operator | None, ...]
-    _steps: tuple[_Step, ...]
-
-
-def _apply(step: _Step, columns: Columns | None) -> tuple[Operator | None, Columns | None]:
-    """What a step comes to, checked, and the columns after it."""
-    if isinstance(step, Where):
-        check_condition(step.expression, columns)
-        return step, columns
-    if isinstance(step, MapBatches):
-        return step, Columns.from_schema(step.schema)
-    projection = project(step.positional, dict(step.named), columns)
-    operator = None if projection.columns is None else Select(projection.columns)
-    return operator, projection.output
-
-
-def _as_schema(schema: Mapping[str, str] | pa.Schema) -> pa.Schema:
-    if not isinstance(schema, pa.Schema):
-        return parse_schema(schema)
-    if not schema.names:
-        raise SchemaError("the schema has no columns", remedy="name at least one")
-    check_names(schema.names)
-    for field in schema:
-        field_type(field)
-    return schema
-
-
-def _depends(expression: str, volatile: Mapping[str, str]) -> bool:
-    return uses_batch_timestamp(expression) or any(
-        name.lower() in volatile for name in columns_used(expression)
-    )
-
-
-def _name(function: Callable[..., object]) -> str:
-    module = getattr(function, "__module__", None) or type(function).__module__
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"{module}.{name}"
-
-
-def _describe(step: _Step | Select) -> dict[str, Any]:
-    if isinstance(step, Where):
-        return {"where": step.expression}
-    if isinstance(step, MapBatches):
-        return {"map_batches": _name(step.function), "schema": schema_to_json(step.schema)}
-    if isinstance(step, Select):
-        return {"select": [{"name": name, "expression": text} for name, text in step.columns]}
-    unnamed = [{"expression": text} for text in step.positional]
-    return {"select": [*unnamed, *({"name": n, "expression": t} for n, t in step.named)]}
-
-
-def _show(step: _Step | Select) -> str:
-    if isinstance(step, Where):
-        return f".where({step.expression!r})"
-    if isinstance(step, MapBatches):
-        return f".map_batches({_name(step.function)})"
-    if isinstance(step, Select):
-        return f".select({', '.join(_show_column(name, text) for name, text in step.columns)})"
-    written = [repr(text) for text in step.positional]
-    return f".select({', '.join([*written, *(f'{n}={t!r}' for n, t in step.named)])})"
-
-
-def _show_column(name: str, text: str) -> str:
-    return repr(name) if text in {name, f'"{name}"'} else f"{name}={text!r}"
+    _body: Body

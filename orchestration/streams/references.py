@@ -15,7 +15,7 @@ from orchestration.streams.schema import duckdb_type, is_json
 if TYPE_CHECKING:
     from sqlglot import exp
 
-__all__ = ["Reference", "check_reference", "plain_reference", "references"]
+__all__ = ["Reference", "check_reference", "plain_reference", "read_reference", "references"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def references(tree: exp.Expr) -> list[Reference]:
         elif isinstance(node, exp.Comprehension):
             names = (node.args.get("expression"), node.args.get("position"))
             bound |= {item.name.lower() for item in names if isinstance(item, exp.Identifier)}
-        reference, rest = _read(node)
+        reference, rest = read_reference(node)
         if reference is not None and reference.parts[0].lower() not in bound:
             found.setdefault(reference)
         stack.extend((child, bound) for child in reversed(rest))
@@ -63,12 +63,12 @@ def references(tree: exp.Expr) -> list[Reference]:
 
 def plain_reference(tree: exp.Expr) -> Reference | None:
     """The column or struct field that an expression is, if it is nothing more than that."""
-    reference, rest = _read(tree)
+    reference, rest = read_reference(tree)
     return None if rest else reference
 
 
-def _read(node: exp.Expr) -> tuple[Reference | None, list[exp.Expr]]:
-    """A node as a reference, and what below it is still to be looked at."""
+def read_reference(node: exp.Expr) -> tuple[Reference | None, list[exp.Expr]]:
+    """A node as a reference, if it is one, and what below it is still to be looked at."""
     from sqlglot import exp
 
     if isinstance(node, exp.Column):

@@ -34,19 +34,37 @@ def test_verbs_give_new_streams_and_change_nothing(clicks):
 
 def test_only_the_verbs_that_work_are_there():
     assert {name for name in vars(Stream) if not name.startswith("_")} == {
+        "agg",
+        "apply_in_arrow_with_state",
         "bind",
+        "body",
         "columns",
         "describe",
+        "drop_duplicates",
+        "drop_duplicates_within_watermark",
+        "group_by",
         "input_schema",
+        "input_schemas",
+        "is_plain",
+        "is_static",
+        "join",
+        "limit",
         "map_batches",
         "operators",
+        "order_by",
+        "plan",
         "select",
         "source",
+        "sources",
+        "statics",
+        "union",
         "volatile_columns",
         "volatile_filters",
         "where",
         "where_is_volatile",
         "with_source",
+        "with_sources",
+        "with_watermark",
     }
 
 
