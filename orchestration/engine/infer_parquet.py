@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestration.errors import SchemaError
-from orchestration.streams.schema import duckdb_type
+from orchestration.sources.arrow_types import kept_type, wider_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from orchestration.engine.base import InputFile
 
 __all__ = ["parquet_schema"]
-
-_TIMESTAMP = pa.timestamp("us", "UTC")
 
 
 def parquet_schema(files: Iterable[InputFile]) -> pa.Schema | None:
@@ -33,58 +30,10 @@ def parquet_schema(files: Iterable[InputFile]) -> pa.Schema | None:
         except (OSError, pa.ArrowException):
             continue
         for item in schema:
-            wanted = pa.field(item.name, _kept(item.name, item.type))
+            wanted = pa.field(item.name, kept_type(item.name, item.type))
             before = found.setdefault(item.name, wanted)
             if before.type != wanted.type:
-                found[item.name] = pa.field(item.name, _wider(item.name, before.type, wanted.type))
+                found[item.name] = pa.field(
+                    item.name, wider_type(item.name, before.type, wanted.type)
+                )
     return pa.schema(list(found.values())) if found else None
-
-
-def _kept(name: str, kind: Any) -> Any:
-    """The type of a column of ours that holds a Parquet column's values."""
-    if pa.types.is_dictionary(kind):
-        return _kept(name, kind.value_type)
-    if pa.types.is_timestamp(kind):
-        return _TIMESTAMP
-    if pa.types.is_unsigned_integer(kind):
-        return {8: pa.int16(), 16: pa.int32(), 32: pa.int64()}.get(
-            kind.bit_width, pa.decimal128(20, 0)
-        )
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(part.name, _kept(name, part.type)) for part in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(pa.string(), _kept(name, kind.item_type))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return pa.list_(pa.field("item", _kept(name, kind.value_type)))
-    if pa.types.is_large_string(kind):
-        return pa.string()
-    if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if str(kind) in {"string_view", "binary_view"}:
-        return pa.string() if str(kind) == "string_view" else pa.binary()
-    if pa.types.is_date(kind):
-        return pa.date32()
-    if pa.types.is_float16(kind):
-        return pa.float32()
-    if pa.types.is_null(kind):
-        return pa.string()
-    try:
-        duckdb_type(kind)
-    except SchemaError as error:
-        raise SchemaError(
-            f'column "{name}" of the files is {kind}: {error.args[0]}',
-            remedy="declare the schema without it",
-        ) from None
-    return kind
-
-
-def _wider(name: str, one: Any, other: Any) -> Any:
-    """A type that holds the values of both."""
-    if pa.types.is_integer(one) and pa.types.is_integer(other):
-        return one if one.bit_width >= other.bit_width else other
-    if pa.types.is_floating(one) and pa.types.is_floating(other):
-        return pa.float64()
-    raise SchemaError(
-        f'column "{name}" is {one} in one file and {other} in another',
-        remedy="declare the schema; files whose column does not fit are set aside",
-    )

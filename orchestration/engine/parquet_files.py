@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from orchestration.engine.coercions import shown
 from orchestration.engine.feed import Piece, Reader, Work
 from orchestration.engine.line_chunks import UnreadableFile
-from orchestration.engine.parquet_values import Impossible, converted
+from orchestration.sources.arrow_values import Impossible, converted
 from orchestration.engine.quarantine import BadRecord, bad_line
 from orchestration.streams.schema import duckdb_type, is_json
 

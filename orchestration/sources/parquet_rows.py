@@ -1,8 +1,8 @@
-"""How many rows a Parquet file has, from its footer alone."""
+"""What a Parquet file says of itself, from its footer alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration.objects import PlaceError
 from orchestration.sources.listing import unavailable
@@ -10,7 +10,7 @@ from orchestration.sources.listing import unavailable
 if TYPE_CHECKING:
     from orchestration.objects import Place
 
-__all__ = ["count_parquet_rows"]
+__all__ = ["count_parquet_rows", "parquet_footer"]
 
 _FOOTER_GUESS = 64 * 1024  # most footers fit, and one request is enough then
 _TAIL = 8  # length of the footer, little endian, and the letters PAR1
@@ -18,6 +18,16 @@ _TAIL = 8  # length of the footer, little endian, and the letters PAR1
 
 def count_parquet_rows(place: Place, path: str) -> int:
     """Rows of a file; 0 where it is gone or no Parquet, which reading it will tell.
+
+    Raises:
+        SourceUnavailable: The place does not answer.
+    """
+    found = parquet_footer(place, path)
+    return 0 if found is None else int(found.num_rows)
+
+
+def parquet_footer(place: Place, path: str) -> Any:
+    """A file's metadata; ``None`` where it is gone or no Parquet.
 
     Raises:
         SourceUnavailable: The place does not answer.
@@ -32,9 +42,9 @@ def count_parquet_rows(place: Place, path: str) -> int:
             tail = place.get_tail(path, needed)
     except PlaceError as error:
         if error.kind in {"missing", "changed"}:
-            return 0
+            return None
         raise unavailable(error) from error
     try:
-        return int(pq.read_metadata(pa.BufferReader(tail)).num_rows)
+        return pq.read_metadata(pa.BufferReader(tail))
     except (pa.ArrowInvalid, OSError):
-        return 0
+        return None
