@@ -36,7 +36,7 @@ def open_statics(session: Session, versions: Mapping[str, JsonDict]) -> dict[str
     tables = session.query.statics
     if not tables:
         return {}
-    from orchestration.sources.static import open as open_static
+    from orchestration.sources.static import open_static
 
     return {
         name: open_static(table, versions[name], session.settings) for name, table in tables.items()
