@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.engine.stateful.job import LateRows
+from orchestration.errors import FileChanged
 from orchestration.streams.operators import DropDuplicates
 from orchestration.streams.plan import Chain
 from tests.engine.join_support import (
@@ -309,3 +310,17 @@ def test_batches_follow_the_rules_and_equal_the_full_reprocess(how, batches):
             right=[row for _, right in batches for row in rights(*right)],
         )
         assert Counter(shown(whole)) == everything
+
+
+def test_what_goes_wrong_in_a_static_table_is_told_as_it_was(tmp_path):
+    class Broken(Rows):
+        def reader(self):
+            def batches():
+                raise FileChanged("pages.parquet was planned and has changed since")
+                yield
+
+            return pa.RecordBatchReader.from_batches(self.table.schema, batches())
+
+    query = JoinQuery(tmp_path, static_join("inner", PAGES), statics={"pages": Broken(XYZ)})
+    with pytest.raises(FileChanged, match=r"pages\.parquet"):
+        query.batch(left=[{"k": 1, "a": "p"}])

@@ -29,9 +29,9 @@ def settings(tmp_path):
     return Settings.load(root=tmp_path, home=tmp_path / "home")
 
 
-def table(location, format="parquet", schema=None, **options):
+def table(location, kind="parquet", schema=None, **options):
     known = None if schema is None else parse_schema(schema)
-    return StaticTable("pages", str(location), format, known, **options)
+    return StaticTable("pages", str(location), kind, known, **options)
 
 
 def rows(declared, settings, version=None):

@@ -141,7 +141,9 @@ class Execution:
         if isinstance(root, SourceRoot):
             return self.inputs.open(root.name, needed_columns(chain, root.schema), chain)
         if isinstance(root, StaticRoot):
-            source = self.tables.register(self.job.statics[root.name].reader())
+            rows = self.job.statics[root.name].reader()
+            watched = self.caught.watch(iter(rows))  # DuckDB would hide what goes wrong there
+            source = self.tables.register(pa.RecordBatchReader.from_batches(rows.schema, watched))
             columns = Relation("", root.schema).listed()
             return Relation(f"SELECT {columns} FROM {source}", root.schema, streamed=True)
         if isinstance(root, UnionRoot):
