@@ -28,12 +28,14 @@ __all__ = [
     "JoinHow",
     "JoinRoot",
     "JoinSide",
+    "OutputMode",
     "Root",
     "SourceRoot",
     "StaticRoot",
     "UnionRoot",
 ]
 
+OutputMode = Literal["append", "update", "complete"]
 JoinHow = Literal["inner", "left", "right", "full", "semi", "anti"]
 
 
