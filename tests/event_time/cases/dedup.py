@@ -1,0 +1,170 @@
+"""Deduplication (semantics §5, §9 C)."""
+
+from __future__ import annotations
+
+from tests.event_time.case import Case, b, step
+
+K = {"s": {"k": "VARCHAR"}}
+KV = {"s": {"k": "VARCHAR", "v": "BIGINT"}}
+KT = {"s": {"k": "VARCHAR", "ts": "TIMESTAMPTZ"}}
+T = {"s": {"ts": "TIMESTAMPTZ"}}
+
+# fmt: off
+CASES = [
+    Case("D1 no watermark",
+         lambda h, s: s.drop_duplicates(),
+         K, ("k",), steps=[
+        step(["a"], b(("a",), st=1)),
+        step(["a"], b(st=1)),
+        step(["b", "b"], b(("b",), st=2)),
+    ]),
+    Case("D2 by a key",
+         lambda h, s: s.drop_duplicates("k"),
+         KV, ("k", "v"), steps=[
+        step([("a", 1), ("a", 2)], b(("a", 1), st=1)),
+        step([("a", 3), ("b", 1)], b(("b", 1), st=2)),
+    ]),
+    Case("D2b two keys, and nulls are equal",
+         lambda h, s: s.drop_duplicates("k", "v"),
+         KV, ("k", "v"), steps=[
+        step([("a", 1), ("a", None), (None, None), ("a", 1)], b(("a", 1), ("a", None), (None, None), st=3)),
+        step([("a", None), (None, None), (None, 1)], b((None, 1), st=4)),
+    ]),
+    Case("D3 the time is the key",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates("ts"),
+         T, ("ts",), steps=[
+        step([10, 11, 12, 13, 14, 15, 10, 11, 12, 13, 14, 15], b((10,), (11,), (12,), (13,), (14,), (15,), st=6), b(wm=5, st=6)),
+        step([15], b(wm=5, st=6)),
+        step([5], b(wm=5, late=1, st=6)),
+        step([14], b(wm=5, st=6)),
+        step([15.001], b((15.001,), wm=5, st=7), b(wm=5.001, st=7)),
+        step([25], b((25,), wm=5.001, st=8), b(wm=15, st=2)),
+        step([10], b(wm=15, late=1, st=2)),
+        step([45], b((45,), wm=15, st=3), b(wm=35, st=1)),
+    ]),
+    Case("D4 the time is not among the keys: state stays, late rows are dropped",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates("k"),
+         KT, ("k", "ts"), steps=[
+        step([("a", 10)], b(("a", 10), st=1)),
+        step([("b", 30)], b(("b", 30), st=2), b(wm=20, st=2)),
+        step([("c", 20)], b(wm=20, late=1, st=2)),
+        step([("c", 20.001)], b(("c", 20.001), wm=20, st=3)),
+        step([("a", 40)], b(wm=20, st=3), b(wm=30, st=3)),
+        step([("d", 25)], b(wm=30, late=1, st=3)),
+    ]),
+    Case("D5 within the watermark",
+         lambda h, s: s.with_watermark("ts", "2 seconds").drop_duplicates_within_watermark("k"),
+         KT, ("k", "ts"), steps=[
+        step([("a", 17)], b(("a", 17), st=1), b(wm=15, st=1)),
+        step([("a", 16)], b(wm=15, st=1)),
+        step([("a", 13)], b(wm=15, late=1, st=1)),
+        step([("b", 22), ("c", 21)], b(("b", 22), ("c", 21), wm=15, st=3), b(wm=20, st=2)),
+        step([("a", 21)], b(("a", 21), wm=20, st=3)),
+        step([("d", 25)], b(("d", 25), wm=20, st=4), b(wm=23, st=2)),
+    ]),
+    Case("D6 within the watermark, all columns",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates_within_watermark(),
+         T, ("ts",), steps=[
+        step([10, 11, 12, 13, 14, 15, 10, 11, 12, 13, 14, 15, 10, 11, 12, 13, 14, 15], b((10,), (11,), (12,), (13,), (14,), (15,), st=6), b(wm=5, st=6)),
+        step([13, 14, 15, 16, 17], b((16,), (17,), wm=5, st=8), b(wm=7, st=8)),
+        step([5], b(wm=7, late=1, st=8)),
+        step([35], b((35,), wm=7, st=9), b(wm=25, st=3)),
+        step([55], b((55,), wm=25, st=4), b(wm=45, st=1)),
+    ]),
+    Case("D7 within: a later duplicate does not extend it",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates_within_watermark("k"),
+         KT, ("k", "ts"), steps=[
+        step([("a", 10)], b(("a", 10), st=1)),
+        step([("a", 19)], b(st=1), b(wm=9, st=1)),
+        step([("z", 30)], b(("z", 30), wm=9, st=2), b(wm=20, st=1)),
+        step([("a", 25)], b(("a", 25), wm=20, st=2)),
+        step([("z", 45)], b(wm=20, st=2), b(wm=35, st=1)),
+        step([("a", 36)], b(("a", 36), wm=35, st=2)),
+    ]),
+    Case("D8 within: gone exactly when the watermark reaches first seen + delay",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates_within_watermark("k"),
+         KT, ("k", "ts"), steps=[
+        step([("a", 10)], b(("a", 10), st=1)),
+        step([("z", 29.999)], b(("z", 29.999), st=2), b(wm=19.999, st=2)),
+        step([("a", 24)], b(wm=19.999, st=2)),
+        step([("y", 30)], b(("y", 30), wm=19.999, st=3), b(wm=20, st=2)),
+        step([("a", 24)], b(("a", 24), wm=20, st=3)),
+    ]),
+    Case("D9 within: an older row after a younger one is a duplicate too",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates_within_watermark("k"),
+         KT, ("k", "ts"), steps=[
+        step([("a", 20)], b(("a", 20), st=1), b(wm=10, st=1)),
+        step([("a", 12)], b(wm=10, st=1)),
+        step([("b", 35)], b(("b", 35), wm=10, st=2), b(wm=25, st=2)),
+        step([("a", 26)], b(wm=25, st=2)),
+        step([("c", 41)], b(("c", 41), wm=25, st=3), b(wm=31, st=2)),
+    ]),
+    Case("D10 time among the keys: gone when the watermark reaches it",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates("k", "ts"),
+         KT, ("k", "ts"), steps=[
+        step([("a", 10), ("b", 10), ("a", 10)], b(("a", 10), ("b", 10), st=2)),
+        step([("a", 20)], b(("a", 20), st=3), b(wm=10, st=1)),
+        step([("a", 10)], b(wm=10, late=1, st=1)),
+        step([("a", 10.0005)], b(("a", 10.0005), wm=10, st=2)),
+        step([("b", 20)], b(("b", 20), wm=10, st=3)),
+        step([("a", 31)], b(("a", 31), wm=10, st=4), b(wm=21, st=1)),
+    ]),
+    Case("D11 all columns, under a watermark",
+         lambda h, s: s.with_watermark("ts", "5 seconds").drop_duplicates(),
+         KT, ("k", "ts"), steps=[
+        step([("a", 10), ("a", 11), ("a", 10)], b(("a", 10), ("a", 11), st=2), b(wm=6, st=2)),
+        step([("a", 11), ("b", 11)], b(("b", 11), wm=6, st=3)),
+        step([("a", 30)], b(("a", 30), wm=6, st=4), b(wm=25, st=1)),
+        step([("a", 10)], b(wm=25, late=1, st=1)),
+    ]),
+    Case("D12 no no-data batches",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates("ts"),
+         T, ("ts",), no_data_batches=False, steps=[
+        step([10, 12], b((10,), (12,), st=2)),
+        step([25], b((25,), wm=2, st=3)),
+        step([10], b(wm=15, st=1)),
+        step([16, 25], b((16,), wm=15, st=2)),
+        step([50], b((50,), wm=15, st=3)),
+        step([26], b((26,), wm=40, st=1)),
+    ]),
+    Case("D13 within, no no-data batches",
+         lambda h, s: s.with_watermark("ts", "2 seconds").drop_duplicates_within_watermark("k"),
+         KT, ("k", "ts"), no_data_batches=False, steps=[
+        step([("a", 17)], b(("a", 17), st=1)),
+        step([("b", 22)], b(("b", 22), wm=15, st=2)),
+        step([("a", 18)], b(wm=20, st=1)),
+        step([("a", 21)], b(("a", 21), wm=20, st=2)),
+        step([("c", 30)], b(("c", 30), wm=20, st=3)),
+        step([("a", 24)], b(wm=28, st=1)),
+    ]),
+    Case("D14 null times: not late, not measured",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates("ts"),
+         T, ("ts",), steps=[
+        step([None, None, 10], b((10,), (None,), st=2)),
+        step([None], b(st=2)),
+        step([40], b((40,), st=3), b(wm=30, st=2)),
+        step([None, 20], b(wm=30, late=1, st=2)),
+    ]),
+    Case("D15 update mode is the same",
+         lambda h, s: s.with_watermark("ts", "10 seconds").drop_duplicates("k", "ts"),
+         KT, ("k", "ts"), mode="update", steps=[
+        step([("a", 10), ("a", 10)], b(("a", 10), st=1)),
+        step([("a", 10), ("b", 30)], b(("b", 30), st=2), b(wm=20, st=1)),
+        step([("a", 10)], b(wm=20, late=1, st=1)),
+    ]),
+    Case("D16 then a filter",
+         lambda h, s: s.drop_duplicates("k").where("v > 1"),
+         KV, ("k", "v"), steps=[
+        step([("a", 1)], b(st=1)),
+        step([("a", 2), ("b", 2)], b(("b", 2), st=2)),
+    ]),
+    Case("D17 the watermark is measured on all rows, duplicates too",
+         lambda h, s: s.with_watermark("ts", "5 seconds").drop_duplicates("k"),
+         KT, ("k", "ts"), steps=[
+        step([("a", 10)], b(("a", 10), st=1), b(wm=5, st=1)),
+        step([("a", 50)], b(wm=5, st=1), b(wm=45, st=1)),
+        step([("b", 45)], b(wm=45, late=1, st=1)),
+        step([("b", 46)], b(("b", 46), wm=45, st=2)),
+    ]),
+]
+# fmt: on
