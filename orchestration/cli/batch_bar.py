@@ -75,13 +75,20 @@ class BatchBar:
         if self._task is not None:
             self._progress.update(self._task, completed=self._done_bytes)
         seconds = max(batch.batch_duration_ms, 1) / 1000
-        parts = [
-            count(batch.files, "file"),
-            size(batch.bytes),
-            count(batch.num_output_rows, "row"),
-            duration(seconds),
-            f"{batch.num_input_rows / seconds:,.0f} rows/s",
-        ]
+        if batch.details.get("no_data"):
+            closed = f"{count(batch.num_output_rows, 'row')} that the watermark closed"
+            parts = ["no new data", closed, duration(seconds)]
+        else:
+            parts = [
+                count(batch.files, "file"),
+                size(batch.bytes),
+                count(batch.num_output_rows, "row"),
+                duration(seconds),
+                f"{batch.num_input_rows / seconds:,.0f} rows/s",
+            ]
+        late = int(batch.details.get("late_rows", 0))
+        if late:
+            parts.append(count(late, "late row"))
         if batch.quarantined_rows:
             parts.append(count(batch.quarantined_rows, "bad record"))
         if batch.replayed:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 from rich.table import Table
 
 from orchestration.cli.context import Context, json_option, name_argument, pass_context
+from orchestration.cli.event_time import event_time_of
 from orchestration.cli.words import at, count, duration, size
 from orchestration.clock import SystemClock
 from orchestration.runtime.status import history as query_history
+
+if TYPE_CHECKING:
+    from orchestration.runtime.progress import BatchProgress
 
 __all__ = ["history"]
 
@@ -32,12 +38,19 @@ def history(context: Context, name: str, limit: int, *, as_json: bool) -> None:
         console.print(f"{name} has committed no batch yet. Next: headwater run {name}")
         return
     now = SystemClock().now()
+    about = [event_time_of(batch) for batch in batches]
+    timed = any(item.stateful for item in about)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("batch", "at", "files", "bytes", "rows in", "rows out", "bad", "time"):
         table.add_column(heading, justify="left" if heading == "at" else "right")
+    if timed:
+        table.add_column("watermark")
+        table.add_column("late", justify="right")
+        table.add_column("state", justify="right")
     table.add_column("version", justify="right")
     table.add_column("")
-    for batch in batches:
+    for batch, told in zip(batches, about, strict=True):
+        event_time = (told.watermark, f"{told.late:,}", f"{told.state_rows:,}") if timed else ()
         table.add_row(
             str(batch.batch_id),
             at(batch.at, now),
@@ -47,9 +60,18 @@ def history(context: Context, name: str, limit: int, *, as_json: bool) -> None:
             f"{batch.num_output_rows:,}",
             f"{batch.quarantined_rows:,}",
             duration(batch.batch_duration_ms / 1000),
+            *event_time,
             "-" if batch.sink.version is None else str(batch.sink.version),
-            "skipped" if batch.skipped else "after a crash" if batch.replayed else "",
+            _mark(batch),
         )
     console.print(table)
     if total > len(batches):
         console.print(f"{count(total, 'batch', 'batches')} in all; --limit {total} shows them")
+
+
+def _mark(batch: BatchProgress) -> str:
+    if batch.skipped:
+        return "skipped"
+    if batch.replayed:
+        return "after a crash"
+    return "no new data" if batch.details.get("no_data") else ""

@@ -11,6 +11,7 @@ import click
 
 from orchestration.cli.batch_bar import BatchBar
 from orchestration.cli.context import Context, json_option, name_argument, pass_context
+from orchestration.cli.event_time import event_time_of, what_is_open
 from orchestration.cli.trigger import trigger_option
 from orchestration.cli.words import count, duration, nothing_new, size
 from orchestration.clock import SystemClock
@@ -54,6 +55,7 @@ def run(context: Context, name: str, trigger: Trigger | None, *, as_json: bool) 
                 "files_left": len(summary.backlog.files) if summary.backlog else 0,
                 "notes": list(summary.notes),
                 "waiting": summary.waiting,
+                "open": _open(query),
             }
         )
 
@@ -89,8 +91,11 @@ def show_summary(
     name = query.name
     for note in summary.notes:
         console.print(f"  note: {note}", style="yellow")
+    open_ = _open(query)
     if not summary.batches:
         console.print(f"{name}: {_idle(query, summary, now)}")
+        if open_:
+            console.print(f"  {open_}")
         return
     batches = summary.batches
     rows = sum(item.num_output_rows for item in batches)
@@ -113,12 +118,29 @@ def show_summary(
         console.print(
             f"  {count(bad, 'bad record')} set aside → headwater quarantine {name}", style="yellow"
         )
+    late = sum(event_time_of(batch).late for batch in batches)
+    if late:
+        console.print(
+            f"  {count(late, 'row')} came too late → headwater late {name}", style="yellow"
+        )
+    if open_:
+        # Every newcomer's first question: where are my rows?
+        said = open_ if rows or query.sink.output_mode != "append" else f"0 rows: {open_}"
+        console.print(f"  {said} → headwater watermark {name}")
     left = len(summary.backlog.files) if summary.backlog else 0
     if left:
         why = "stopped after the batch in hand; " if stopped else ""
         console.print(f"  {why}{count(left, 'file')} left → headwater run {name}")
     else:
         console.print(f"  nothing is left; is it right? → headwater verify {name}")
+
+
+def _open(query: StreamingQuery) -> str | None:
+    """What waits for the watermark; ``None`` where nothing does."""
+    if query.is_plain:
+        return None
+    with query.open() as session:
+        return what_is_open(query, session)
 
 
 def _idle(query: StreamingQuery, summary: RunSummary, now: datetime) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
 from orchestration.cli.context import Context, json_option, pass_context
+from orchestration.cli.event_time import EventTime, event_time_of, what_is_open
 from orchestration.cli.words import at, count, details, duration, size
 from orchestration.clock import SystemClock
 from orchestration.redaction import redact
-from orchestration.runtime.status import CostPanel, QueryStatus, costs
+from orchestration.runtime.status import CostPanel, QueryStatus, costs, history
 from orchestration.runtime.status import status as query_status
 
 if TYPE_CHECKING:
@@ -24,6 +26,24 @@ __all__ = ["show_costs", "status"]
 _COLOURS = {"blocked": "bold red", "unfinished": "yellow", "resetting": "yellow", "running": "cyan"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One query: where it stands, what it cost, its event time, and what waits for that."""
+
+    state: QueryStatus
+    panel: CostPanel
+    event_time: EventTime
+    open: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.state.to_json(),
+            "costs": self.panel.to_json(),
+            "event_time": self.event_time.to_json(),
+            "open": self.open,
+        }
+
+
 @click.command()
 @click.argument("name", required=False)
 @json_option
@@ -31,33 +51,44 @@ _COLOURS = {"blocked": "bold red", "unfinished": "yellow", "resetting": "yellow"
 def status(context: Context, name: str | None, *, as_json: bool) -> None:
     """Show where the queries stand, or NAME in full. Takes no lease, reads no data."""
     queries = [context.query(name)] if name else list(context.queries.values())
-    found: list[tuple[QueryStatus, CostPanel]] = []
+    found: list[_Found] = []
     for query in queries:
         with query.open() as session:
-            found.append((query_status(session), costs(session)))
+            newest = None if query.is_plain else next(iter(history(session, 2)), None)
+            open_ = what_is_open(query, session) if name else None
+            told = event_time_of(newest)
+            found.append(_Found(query_status(session), costs(session), told, open_))
     if as_json:
-        items = [{**state.to_json(), "costs": panel.to_json()} for state, panel in found]
+        items = [item.to_json() for item in found]
         context.emit(items[0] if name else items)
         return
     console = context.console()
     now = SystemClock().now()
     if name:
-        _show_one(console, *found[0], now)
+        _show_one(console, found[0], now)
     elif found:
-        console.print(_table([state for state, _ in found], now))
-        _show_next(console, [state for state, _ in found])
+        console.print(_table(found, now))
+        _show_next(console, [item.state for item in found])
     else:
         console.print(f"Module {context.module!r} declares no query.")
 
 
-def _table(states: list[QueryStatus], now: datetime) -> Table:
+def _table(found: list[_Found], now: datetime) -> Table:
+    timed = any(item.event_time.stateful for item in found)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("query")
     table.add_column("state")
     for heading in ("batches", "rows", "quarantined", "files"):
         table.add_column(heading, justify="right")
+    if timed:
+        table.add_column("watermark")
+        table.add_column("late", justify="right")
+        table.add_column("kept", justify="right")
     table.add_column("last batch")
-    for state in states:
+    for item in found:
+        state, told = item.state, item.event_time
+        kept = (told.watermark, f"{told.late_total:,}", f"{told.state_rows:,}")
+        nothing = ("-", "-", "-")
         table.add_row(
             state.name,
             state.state,
@@ -65,6 +96,7 @@ def _table(states: list[QueryStatus], now: datetime) -> Table:
             f"{state.rows:,}",
             f"{state.rows_quarantined:,}",
             f"{state.files:,}",
+            *((kept if told.stateful else nothing) if timed else ()),
             "-"
             if state.last_batch_id is None
             else f"{state.last_batch_id} at {at(state.last_batch_at, now)}",
@@ -73,7 +105,8 @@ def _table(states: list[QueryStatus], now: datetime) -> Table:
     return table
 
 
-def _show_one(console: Console, state: QueryStatus, panel: CostPanel, now: datetime) -> None:
+def _show_one(console: Console, item: _Found, now: datetime) -> None:
+    state, told = item.state, item.event_time
     console.print(f"{state.name}: {state.state}", style=_COLOURS.get(state.state, "bold"))
     rows: list[tuple[str, object]] = []
     if state.last_batch_id is not None:
@@ -81,6 +114,13 @@ def _show_one(console: Console, state: QueryStatus, panel: CostPanel, now: datet
         rows.append(("batches", f"{state.batches:,} (generation {state.generation})"))
         rows.append(("rows", f"{state.rows:,} from {count(state.files, 'file')}"))
         rows.append(("quarantined", f"{state.rows_quarantined:,}"))
+    if told.stateful:
+        rows.append(("watermark", f"{told.watermark} → headwater watermark {state.name}"))
+        if item.open:
+            rows.append(("open", item.open))
+        rows.append(("late", f"{count(told.late_total, 'row')} → headwater late {state.name}"))
+        kept = f"{count(told.state_rows, 'row')}, {size(told.state_bytes)}"
+        rows.append(("kept", f"{kept} → headwater state {state.name}"))
     if state.holder:
         rows.append(("run by", state.holder))
     if state.last_error:
@@ -90,7 +130,7 @@ def _show_one(console: Console, state: QueryStatus, panel: CostPanel, now: datet
         rows.append(("inferred", columns))
     rows += [(f"{role} table", redact(uri)) for role, uri in state.tables.items()]
     console.print(details(rows))
-    show_costs(console, panel)
+    show_costs(console, item.panel)
     _show_next(console, [state])
 
 

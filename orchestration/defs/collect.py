@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from orchestration.defs.keys import table_places
 from orchestration.defs.pipeline import Pipeline
 from orchestration.errors import DeclarationError
 from orchestration.runtime.declared import find_queries
@@ -64,6 +65,9 @@ def definitions_of(pipelines: Iterable[Pipeline], plain: Iterable[object] = ()) 
     mine = [item for item in plain if isinstance(item, dg.AssetsDefinition | dg.AssetSpec)]
     halves = [item for item in mine if isinstance(item, dg.AssetsDefinition)]
     _check_apart([*(item.query for item in pipelines), *_queries(halves)])
+    places = table_places(pipelines)
+    for item in pipelines:
+        item.tables = places
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
         *mine,
         *(asset for item in pipelines for asset in item.assets),
@@ -134,7 +138,7 @@ def _check_apart(queries: Iterable[StreamingQuery]) -> None:
                 f"there are two pipelines called {query.name!r}",
                 remedy="a name identifies a query for ever; give one of them another",
             )
-        for role in ("sink", "quarantine", "twin"):
+        for role in ("sink", "quarantine", "late", "twin"):
             uri = table_uri(query.settings, query.sink, role)
             other = tables.setdefault(uri, query.name)
             if other != query.name:

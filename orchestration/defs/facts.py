@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestration.runtime.session import Session, table_uri
 from orchestration.runtime.status import CostPanel, QueryStatus, costs, status
+from orchestration.runtime.watermark_report import WatermarkReport, watermark_report
 from orchestration.sinks.snapshot import Snapshot, local_files, read_snapshot
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Facts:
         version: Its newest version; ``None`` where there is no table yet.
         rows, files, bytes: Of that version.
         preview: Some rows of its newest file.
+        watermark: Where its event time stands; ``None`` without a watermark.
     """
 
     status: QueryStatus
@@ -46,6 +48,7 @@ class Facts:
     files: int = 0
     bytes: int = 0
     preview: list[dict[str, Any]] = field(default_factory=list)
+    watermark: WatermarkReport | None = None
 
 
 def gather(session: Session, role: Role) -> Facts:
@@ -62,20 +65,24 @@ def gather(session: Session, role: Role) -> Facts:
         return found
     if generation is not None:
         session.attach(generation)
+    found = replace(
+        found,
+        schema=session.output_schema,
+        watermark=watermark_report(session) if role == "sink" else None,
+    )
+    if generation is not None:
+        session.attach(generation)
     table = session.twin_table if role == "twin" else session.sink_table
     snapshot = read_snapshot(table)
     if snapshot is None:
-        return Facts(found.status, found.costs, found.uri, session.output_schema)
-    return Facts(
-        found.status,
-        found.costs,
-        found.uri,
-        session.output_schema,
-        snapshot.version,
-        snapshot.rows,
-        len(snapshot.files),
-        snapshot.size,
-        _preview(session, table, snapshot),
+        return found
+    return replace(
+        found,
+        version=snapshot.version,
+        rows=snapshot.rows,
+        files=len(snapshot.files),
+        bytes=snapshot.size,
+        preview=_preview(session, table, snapshot),
     )
 
 

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from orchestration.defs.stream_text import stream_text
 from orchestration.redaction import redact
 from orchestration.runtime.session import table_uri
 from orchestration.runtime.twin import twin_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orchestration.defs.pipeline import Pipeline
+    from orchestration.runtime.query import StreamingQuery
     from orchestration.sinks.table import Role
     from orchestration.sources.base import Source
+    from orchestration.streams.static import StaticTable
 
 __all__ = [
     "CHECK",
@@ -28,6 +33,7 @@ __all__ = [
     "kinds",
     "source_keys",
     "source_specs",
+    "table_places",
 ]
 
 CHECK = "incremental_equals_full"
@@ -48,14 +54,44 @@ def full_key(pipeline: Pipeline) -> dg.AssetKey:
 
 
 def source_keys(pipeline: Pipeline) -> list[dg.AssetKey]:
-    """Keys of the external assets that the pipeline reads: the parts of their paths."""
-    return list(dict.fromkeys(_source_key(item) for item in pipeline.query.sources.values()))
+    """Keys of what the pipeline reads: other pipelines' tables by their assets, else paths."""
+    query = pipeline.query
+    keys = [_source_key(item) for item in query.sources.values()]
+    keys += [_static_key(pipeline, item) for item in query.statics.values()]
+    return list(dict.fromkeys(keys))
+
+
+def table_places(pipelines: Iterable[Pipeline]) -> dict[str, dg.AssetKey]:
+    """Place of a table to the asset that writes it: incremental ones and twins."""
+    found: dict[str, dg.AssetKey] = {}
+    for item in pipelines:
+        query = item.query
+        found[table_uri(query.settings, query.sink, "sink")] = incremental_key(item)
+        found[table_uri(query.settings, query.sink, "twin")] = full_key(item)
+    return found
 
 
 def _source_key(source: Source) -> dg.AssetKey:
-    place = str(source.describe().get("path") or source.name)
+    return _path_key(str(source.describe().get("path") or source.name), source.name)
+
+
+def _static_key(pipeline: Pipeline, table: StaticTable) -> dg.AssetKey:
+    """The asset that writes a static table, where that is one of ours; else its path."""
+    settings = pipeline.query.settings
+    place = settings.resolve_input(table.location).rstrip("/")
+    written = pipeline.tables.get(place)
+    if written is not None:
+        return written
+    below = f"{settings.tables.rstrip('/')}/"
+    # Under our tables' root a table is called like the asset, wherever that is declared.
+    return _path_key(
+        place.removeprefix(below) if place.startswith(below) else table.location, table.name
+    )
+
+
+def _path_key(place: str, name: str) -> dg.AssetKey:
     parts = [_KEY_PART.sub("_", part).strip("_") for part in place.split("/")]
-    return dg.AssetKey([part for part in parts if part] or [source.name])
+    return dg.AssetKey([part for part in parts if part] or [name])
 
 
 def kinds(pipeline: Pipeline, role: Role) -> set[str]:
@@ -73,6 +109,8 @@ def code_version(pipeline: Pipeline) -> str:
     """Changes whenever the rows that the query would compute may change."""
     declared = pipeline.query.describe()
     declared.pop("trigger", None)
+    if not pipeline.query.is_plain:
+        declared["watermark_policy"] = pipeline.query.watermark_policy
     text = json.dumps(declared, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -116,7 +154,9 @@ def full_spec(pipeline: Pipeline) -> dg.AssetSpec:
 
 def source_specs(pipeline: Pipeline) -> list[dg.AssetSpec]:
     """What the pipeline reads, as assets that Dagster does not make."""
-    specs = (_source_spec(pipeline, source) for source in pipeline.query.sources.values())
+    query = pipeline.query
+    specs = [_source_spec(pipeline, source) for source in query.sources.values()]
+    specs += [_static_spec(pipeline, table) for table in query.statics.values()]
     return list({spec.key: spec for spec in specs}.values())
 
 
@@ -138,48 +178,61 @@ def _source_spec(pipeline: Pipeline, source: Source) -> dg.AssetSpec:
     )
 
 
+def _static_spec(pipeline: Pipeline, table: StaticTable) -> dg.AssetSpec:
+    place = pipeline.query.settings.resolve_input(table.location)
+    kind = "deltalake" if table.format == "delta" else table.format
+    return dg.AssetSpec(
+        _static_key(pipeline, table),
+        description=f"A {table.format} table that every batch reads whole, at the version that "
+        "stands in its plan. Written by others, read by Headwater.",
+        group_name="sources",
+        kinds={kind, "s3"} if place.startswith("s3://") else {kind},
+        metadata={"dagster/uri": redact(place)},
+    )
+
+
 def _table_metadata(pipeline: Pipeline, role: Role) -> dict[str, Any]:
     query = pipeline.query
     uri = table_uri(query.settings, query.sink, role)
-    return {
+    metadata: dict[str, Any] = {
         "dagster/table_name": uri.rstrip("/").rpartition("/")[2],
         "dagster/uri": redact(uri),
         "dagster/storage_kind": "deltalake",
     }
+    if role == "sink":
+        metadata["output_mode"] = query.sink.output_mode
+        if not query.is_plain and query.sink.on_late == "table":
+            late = table_uri(query.settings, query.sink, "late")
+            metadata["late_rows_go_to"] = dg.MetadataValue.path(redact(late))
+    return metadata
 
 
 def _describe(pipeline: Pipeline) -> str:
     query = pipeline.query
     what = query.reads
-    intro = (
-        f"{what[:1].upper()}{what[1:]}, appended to a Delta table a micro-batch at a time, each "
-        "row exactly once."
-    )
     lines = [
-        intro,
+        f"{what[:1].upper()}{what[1:]}, {_done(query)}",
         "",
         "```",
-        redact(_stream_text(query.stream.describe())),
+        redact(stream_text(query.stream.describe())),
         f"-> {query.sink.table} ({query.sink.output_mode}), {query.trigger}",
         "```",
     ]
     return "\n".join(lines)
 
 
-def _stream_text(stream: dict[str, Any]) -> str:
-    source = stream["source"]
-    lines = [f"{source.get('kind', 'source')}({source.get('path', source['name'])!r})"]
-    for step in stream["operators"]:
-        if "where" in step:
-            lines.append(f"where   {step['where']}")
-        elif "map_batches" in step:
-            lines.append(f"map     {step['map_batches']}")
-        elif "select" in step:
-            shown = ", ".join(_column(item) for item in step["select"])
-            lines.append(f"select  {shown}")
-    return "\n".join(lines)
-
-
-def _column(item: dict[str, str]) -> str:
-    name, expression = item.get("name"), item["expression"]
-    return expression if name in {None, expression} else f"{name} = {expression}"
+def _done(query: StreamingQuery) -> str:
+    """What becomes of the rows, as the output mode says."""
+    if query.is_plain:
+        return "appended to a Delta table a micro-batch at a time, each row exactly once."
+    if query.sink.output_mode == "complete":
+        return "as a Delta table that every micro-batch replaces by the whole result."
+    if query.sink.output_mode == "update":
+        return (
+            "as a Delta table in which every micro-batch replaces the groups that it changed, "
+            "each row counted exactly once."
+        )
+    return (
+        "appended to a Delta table a micro-batch at a time, each result exactly once, when "
+        "nothing can change it any more."
+    )

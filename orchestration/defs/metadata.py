@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from orchestration.defs.event_time import batch_event_time, run_event_time, waiting_sentence
 from orchestration.defs.looking import clock_time, number
 from orchestration.defs.panel import cost_panel, progress_table
 from orchestration.redaction import redact
@@ -43,6 +44,7 @@ def batch_metadata(batch: BatchProgress) -> Metadata:
             item.name: {"from": item.start_offset, "to": item.end_offset} for item in batch.sources
         },
         "milliseconds": dict(batch.duration_ms),
+        **batch_event_time(batch),
         **({} if batch.sink.version is None else {"delta_version": batch.sink.version}),
         **({"recovered": True} if batch.replayed else {}),
         **({"skipped": True} if batch.skipped else {}),
@@ -77,6 +79,7 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
         "backlog_bytes": left.bytes if left is not None else 0,
         "lag_seconds": round(max(0.0, (now - oldest).total_seconds()), 3) if oldest else 0.0,
         "quarantined_rows_total": facts.status.rows_quarantined,
+        **run_event_time(batches, facts.watermark),
     }
     if batches:
         metadata["progress"] = dg.MetadataValue.md(progress_table(batches))
@@ -90,6 +93,8 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
         metadata["quarantine_table"] = dg.MetadataValue.path(
             redact(facts.status.tables["quarantine"])
         )
+    if facts.watermark is not None and facts.watermark.late_rows:
+        metadata["late_table"] = dg.MetadataValue.path(redact(facts.status.tables["late"]))
     return metadata
 
 
@@ -153,11 +158,20 @@ def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
         if status.last_batch_at is None or status.last_batch_id is None:
             return f"{text}; the table is there, and empty"
         at = clock_time(status.last_batch_at, now)
-        return f"{text}; last batch {status.last_batch_id} at {at}"
+        open_ = waiting_sentence(1, facts.watermark)
+        return f"{text}; last batch {status.last_batch_id} at {at}" + (
+            f"; {open_}" if open_ else ""
+        )
     rows = sum(item.num_input_rows for item in summary.batches)
     bad = sum(item.quarantined_rows for item in summary.batches)
     files = sum(item.files for item in summary.batches)
     first, last = summary.batches[0].batch_id, summary.batches[-1].batch_id
     which = f"batch {first}" if first == last else f"batches {first} to {last}"
     counted = f"{number(rows, 'row')} from {number(files, 'file')}"
-    return f"{which}: {counted}, {bad:,} of them set aside"
+    text = f"{which}: {counted}, {bad:,} of them set aside"
+    late = sum(int(item.details.get("late_rows", 0)) for item in summary.batches)
+    if late:
+        text += f", {late:,} too late"
+    given = sum(item.num_output_rows for item in summary.batches)
+    waiting = waiting_sentence(given, facts.watermark)
+    return f"{text}; {waiting}" if waiting else text

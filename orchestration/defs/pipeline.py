@@ -40,11 +40,14 @@ class Pipeline:
     Attributes:
         query: The query; ``pipeline.query.run()`` needs no Dagster.
         options: What it says to Dagster.
+        tables: Places of tables that other assets write, so that those it reads are their
+            descendants; set before its assets are made.
     """
 
     def __init__(self, query: StreamingQuery, options: AssetOptions) -> None:
         self.query = query
         self.options = options
+        self.tables: Mapping[str, dg.AssetKey] = {}
 
     def __repr__(self) -> str:
         return f"Pipeline({self.query!r})"

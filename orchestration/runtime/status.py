@@ -118,6 +118,8 @@ def status(session: Session) -> QueryStatus:
         "quarantine": table_uri(session.settings, sink, "quarantine"),
         "full": table_uri(session.settings, sink, "twin"),
     }
+    if not session.is_plain:
+        tables["late"] = table_uri(session.settings, sink, "late")
     if generation is None:
         return QueryStatus(name, "never run", 0, 0, 0, 0, None, None, None, None, 0, tables, None)
     last = store.batches.last(generation, with_files=False)
