@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestration.engine.failures import Caught
     from orchestration.streams.operators import MapBatches
 
-__all__ = ["mapped"]
+__all__ = ["checked_table", "mapped"]
 
 
 def mapped(
@@ -25,30 +25,39 @@ def mapped(
     Raises:
         SchemaError: While read: it returns something else than its declared columns.
     """
+    who = f"map_batches: {getattr(operator.function, '__name__', 'the function')}"
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in stream:
             if batch.num_rows:
                 given = pa.Table.from_batches([batch])
-                yield from _checked(operator.function(given), operator).to_batches()
+                made = checked_table(operator.function(given), operator.schema, who)
+                yield from made.to_batches()
 
     return pa.RecordBatchReader.from_batches(operator.schema, caught.watch(batches()))
 
 
-def _checked(result: Any, operator: MapBatches) -> pa.Table:
-    name = getattr(operator.function, "__name__", "the function")
-    wanted = operator.schema
+def checked_table(result: Any, wanted: pa.Schema, who: str) -> pa.Table:
+    """What a user's function returned, in its declared types where that changes no value.
+
+    Args:
+        result: A table or a record batch.
+        wanted: The declared columns.
+        who: The verb and the function, for messages.
+
+    Raises:
+        SchemaError: It is something else, or has other columns.
+    """
     if isinstance(result, pa.RecordBatch):
         result = pa.Table.from_batches([result])
     if not isinstance(result, pa.Table):
         raise SchemaError(
-            f"map_batches: {name} returned {type(result).__name__}, expected a pyarrow.Table",
+            f"{who} returned {type(result).__name__}, expected a pyarrow.Table",
             remedy="return a pyarrow.Table with the declared columns",
         )
     if result.column_names != wanted.names:
         raise SchemaError(
-            f"map_batches: {name} returned the columns {result.column_names}, "
-            f"declared are {wanted.names}",
+            f"{who} returned the columns {result.column_names}, declared are {wanted.names}",
             remedy="return the declared columns in their order, or declare what it returns",
         )
     try:
@@ -57,7 +66,7 @@ def _checked(result: Any, operator: MapBatches) -> pa.Table:
         )
     except (pa.ArrowException, ValueError) as error:
         raise SchemaError(
-            f"map_batches: {name} returned what its declared schema cannot hold: {error}",
+            f"{who} returned what its declared schema cannot hold: {error}",
             remedy="cast the columns in the function, or declare the types that it returns",
         ) from None
 

@@ -12,6 +12,7 @@ from orchestration.streams.aggregates import parse_aggregate
 from orchestration.streams.expressions import columns_used
 from orchestration.streams.operators import (
     Aggregate,
+    ApplyWithState,
     DropDuplicates,
     Limit,
     Select,
@@ -52,7 +53,7 @@ def needed_columns(chain: Chain, schema: pa.Schema) -> pa.Schema:
 def needs_order(chain: Chain) -> bool:
     """Whether anything in a plan depends on the order in which rows arrived."""
     return any(
-        isinstance(operator, DropDuplicates | Limit)
+        isinstance(operator, DropDuplicates | Limit | ApplyWithState)
         or (isinstance(operator, Aggregate) and _is_ordered(operator))
         for part in chain.walk()
         for operator in part.operators
