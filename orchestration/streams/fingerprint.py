@@ -2,17 +2,22 @@
 
 Kept with each generation as JSON::
 
-    {"version": 1,
+    {"version": 2,
      "sources": {"files": {"kind": "files", "path": "landing/clicks", "format": "json", ...}},
-     "input_schema": {"page": "VARCHAR", ...},
+     "statics": {"pages": {"kind": "static", "path": "tables/pages", ...}},
+     "input_schema": {"page": "VARCHAR", ...},            # of one source; of several:
+     "input_schemas": {"clicks": {"page": "VARCHAR"}, ...},
      "output_schema": {"page": "VARCHAR", ...},
      "output_mode": "append",
      "partition_by": ["day"],
-     "operators": [{"where": "amount >= 0"}, ...]}
+     "operators": [{"where": "amount >= 0"}, ...],
+     "state": {...}}                                      # see state_print
+
+Version 1 had no ``statics``, ``input_schemas`` and ``state``: no query had any.
 
 A query without state may change its expressions, limits and reading options at any time: the
-next batch uses them. What would put rows of two meanings into one table, or read the same
-files twice, is refused.
+next batch uses them. What would put rows of two meanings into one table, read the same files
+twice, or go on with state that was made by other operators, is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestration.streams.schema import schema_to_json
+from orchestration.streams.state_compare import compare_state, has_state
+from orchestration.streams.state_print import state_print
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "Differences", "compare", "fingerprint"]
 
-VERSION = 1
+VERSION = 2
 
 #: What says which data a source reads; its other options say how, and may change.
 _IDENTITY = ("kind", "path", "format")
@@ -62,25 +69,31 @@ def fingerprint(
     Raises:
         SchemaError: An output column has a type that no table can keep.
     """
-    described = stream.describe()
-    return {
+    schemas = {name: schema_to_json(schema) for name, schema in stream.input_schemas.items()}
+    one = len(stream.sources) == 1
+    found: dict[str, Any] = {
         "version": VERSION,
-        "sources": {
-            # the schema stands below, whether declared or inferred
-            stream.source.name: {
-                key: value
-                for key, value in described["source"].items()
-                if key not in {"name", "schema"}
-            }
-        },
-        "input_schema": None
-        if stream.input_schema is None
-        else schema_to_json(stream.input_schema),
+        "sources": {item.name: _described(item.describe()) for item in stream.sources},
+        "input_schema": schemas.get(stream.source.name) if one else None,
         "output_schema": schema_to_json(output_schema),
         "output_mode": output_mode,
         "partition_by": list(partition_by),
-        "operators": described["operators"],
+        "operators": stream.describe()["operators"],
     }
+    if not one:
+        found["input_schemas"] = {
+            item.name: schemas[item.name] for item in stream.sources if item.name in schemas
+        }
+    if stream.statics:
+        found["statics"] = {item.name: item.describe() for item in stream.statics}
+    if not stream.is_plain:
+        found["state"] = state_print(stream.body, stream.plan())
+    return found
+
+
+def _described(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A source without its schema, which stands below, whether declared or inferred."""
+    return {key: value for key, value in source.items() if key not in {"name", "schema"}}
 
 
 def compare(
@@ -98,19 +111,31 @@ def compare(
         return Differences((f"it was written by a newer Headwater ({found})",), ())
     refused: list[str] = []
     accepted: list[str] = []
-    _compare_sources(old["sources"], new["sources"], refused, accepted)
+    was, now = old.get("state", {}), new.get("state", {})
+    stateful = has_state(was) or has_state(now)
+    _compare_sources(old["sources"], new["sources"], refused, accepted, stateful=stateful)
+    _compare_statics(old.get("statics", {}), new.get("statics", {}), accepted)
+    compare_state(was, now, refused, accepted)
     for key, name in (("output_mode", "the output mode"), ("partition_by", "partition_by")):
         if old[key] != new[key]:
             refused.append(f"{name} was {_text(old[key])} and is {_text(new[key])}")
     _compare_output(old["output_schema"], new["output_schema"], add_columns, refused, accepted)
     accepted += _schema_changes("input column", old["input_schema"], new["input_schema"])
+    before, after = old.get("input_schemas", {}), new.get("input_schemas", {})
+    for name in before.keys() & after.keys():
+        accepted += _schema_changes(f'column of source "{name}"', before[name], after[name])
     if old["operators"] != new["operators"]:
         accepted.append("the operators changed; batches from now on use the new ones")
     return Differences(tuple(refused), tuple(accepted))
 
 
 def _compare_sources(
-    old: Mapping[str, Any], new: Mapping[str, Any], refused: list[str], accepted: list[str]
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    refused: list[str],
+    accepted: list[str],
+    *,
+    stateful: bool,
 ) -> None:
     for name in old.keys() & new.keys():
         for key in sorted(old[name].keys() | new[name].keys()):
@@ -127,9 +152,30 @@ def _compare_sources(
             # Offsets are kept under the name: under a new one everything would be read again.
             removed.remove(twin)
             refused.append(f'source "{twin}" is called "{name}" now')
+        elif stateful:
+            refused.append(f'source "{name}" was added, and there is state that lacks its rows')
         else:
             accepted.append(f'source "{name}" was added')
-    accepted += [f'source "{name}" was removed' for name in removed]
+    for name in removed:
+        line = f'source "{name}" was removed'
+        if stateful:
+            refused.append(f"{line}, and there is state of its rows")
+        else:
+            accepted.append(line)
+
+
+def _compare_statics(old: Mapping[str, Any], new: Mapping[str, Any], accepted: list[str]) -> None:
+    """Static tables are read anew with every batch, so all of it may change."""
+    accepted += [f'static table "{name}" was removed' for name in old if name not in new]
+    accepted += [f'static table "{name}" was added' for name in new if name not in old]
+    accepted += [
+        f'{key} of static table "{name}" was {_text(old[name].get(key))} and is '
+        f"{_text(new[name].get(key))}"
+        for name in old
+        if name in new
+        for key in sorted(old[name].keys() | new[name].keys())
+        if old[name].get(key) != new[name].get(key)
+    ]
 
 
 def _compare_output(

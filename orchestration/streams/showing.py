@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orchestration.streams.operators import GroupKey, Operator
     from orchestration.streams.steps import Step
 
-__all__ = ["described", "function_name", "key_described", "shown_step"]
+__all__ = ["described", "duration_text", "function_name", "key_described", "shown_step"]
 
 
 def described(step: Step | Operator) -> dict[str, Any]:
