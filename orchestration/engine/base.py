@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from orchestration.cursors.records import DataFile
     from orchestration.engine.compare import Comparison, TableFile
+    from orchestration.engine.newest import Newest
     from orchestration.engine.rewrite import Rewrite, Rewritten
     from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
     from orchestration.streams.operators import StatelessOperator
@@ -156,6 +157,9 @@ class Engine(Protocol):
         close: Collection[str] = (),
     ) -> Comparison:
         """Hold two tables' files against each other as multisets of rows."""
+
+    def newest(self, job: Newest) -> tuple[DataFile, ...]:
+        """Write of the rows that batches gave one after another the last of each key."""
 
     def read(
         self, files: Sequence[TableFile], columns: pa.Schema, *, limit: int | None = None

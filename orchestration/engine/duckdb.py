@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from orchestration.cursors.records import DataFile
+    from orchestration.engine.newest import Newest
     from orchestration.engine.stateful.describe import Describer
     from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
     from orchestration.streams.operators import StatelessOperator
@@ -165,6 +167,13 @@ class DuckDBEngine:
         """
         with self._unguarded() as connection:
             return rewrite_files(connection, job)
+
+    def newest(self, job: Newest) -> tuple[DataFile, ...]:
+        """Write of the rows that batches gave one after another the last of each key."""
+        from orchestration.engine.newest import newest_rows
+
+        with self._unguarded() as connection:
+            return newest_rows(connection, job)
 
     def close(self) -> None:
         """Let go of memory and spilled data."""

@@ -85,6 +85,8 @@ class AggregationSql:
                 [types[text] for text in call.arguments],
                 batch_id=batch_id,
                 event_column=event,
+                # All sessions of a key are written anew with each batch that touches one.
+                arrival=BATCH if self.session is None else f"{BATCH}, {START}",
             )
             for number, call in enumerate(calls)
         ]

@@ -74,6 +74,7 @@ def partial_of(
     *,
     batch_id: int,
     event_column: str | None,
+    arrival: str = BATCH,
 ) -> Partial:
     """How to compute one aggregate.
 
@@ -83,11 +84,12 @@ def partial_of(
         types: Arrow types of its arguments.
         batch_id: The batch whose rows are aggregated.
         event_column: Quoted; orders ``first`` and ``last`` before arrival.
+        arrival: Orders states of one group by when their rows came.
 
     Raises:
         ExpressionError: The argument's type does not go with the function.
     """
-    build = _Builder(call, number, types, batch_id, event_column)
+    build = _Builder(call, number, types, batch_id, event_column, arrival)
     return build.partial()
 
 
@@ -99,12 +101,14 @@ class _Builder:
         types: Sequence[pa.DataType],
         batch_id: int,
         event_column: str | None,
+        arrival: str,
     ) -> None:
         self._call = call
         self._name = f"headwater_p{number}"
         self._types = types
         self._batch = batch_id
         self._event = event_column
+        self._arrival = arrival
         self._arguments = [f"({text})" for text in call.arguments]
 
     def partial(self) -> Partial:
@@ -235,7 +239,7 @@ class _Builder:
         name, value = self._name, self._only_first
         where = self._where(*([] if keep_null else [f"{value} IS NOT NULL"]))
         made = f"list({value} ORDER BY {SEQUENCE}){where}"
-        merged = f"flatten(list({name} ORDER BY {BATCH}) FILTER (WHERE {name} IS NOT NULL))"
+        merged = f"flatten(list({name} ORDER BY {self._arrival}) FILTER (WHERE {name} IS NOT NULL))"
         more = self._separator if self._call.function == "string_agg" else ""
         if self._call.function.startswith("quantile"):
             more = self._arguments[1]
