@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.errors import CursorStoreBehindSink, IncompatibleQuery
 from orchestration.runtime.history import StoredHistory
-from orchestration.runtime.session import recorded_schema
 from orchestration.sinks.commit import behind_sink
 from orchestration.sources.base import Limits, TableInput
 from orchestration.streams.fingerprint import compare, fingerprint
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import Generation
     from orchestration.runtime.session import Session
     from orchestration.sinks.table import SinkTable
-    from orchestration.sources.base import Backlog, Source, SourceHistory
+    from orchestration.sources.base import Backlog, SourceHistory
 
 __all__ = ["INFER_SAMPLE", "infer_schema", "prepare", "remember_listing"]
 
@@ -49,7 +48,10 @@ def prepare(session: Session, lease: Lease) -> bool:
             # has to be kept, or the next look would be the first again.
             generation = session.store.queries.register(session.query.name, {})
         session.attach(generation)
-        inferred = _infer_missing(session, lease, generation)
+        history = StoredHistory(session.store, generation, session.source.name)
+        inferred, backlog = infer_schema(session, history)
+        if backlog.must_record:
+            remember_listing(session, lease, session.source.name, backlog.listing)
         if inferred is None or not session.bind(inferred):
             return False
     print_ = fingerprint(
@@ -82,29 +84,6 @@ def prepare(session: Session, lease: Lease) -> bool:
     return True
 
 
-def _infer_missing(session: Session, lease: Lease, generation: Generation) -> dict[str, Any] | None:
-    """What to record of inferred schemas; ``None`` where a source has nothing to infer from."""
-    found: dict[str, dict[str, str]] = {}
-    complete = True
-    alone = len(session.sources) == 1
-    for name, source in session.sources.items():
-        if source.schema is not None:
-            continue
-        known = recorded_schema(generation.input_schema, name, alone=alone)
-        if known is None:
-            history = StoredHistory(session.store, generation, name)
-            known, backlog = infer_schema(session, source, history)
-            if backlog.must_record:
-                remember_listing(session, lease, name, backlog.listing)
-        if known is None:
-            complete = False
-        else:
-            found[name] = known
-    if not complete:
-        return None
-    return next(iter(found.values())) if alone else dict(found)
-
-
 def _check_unknown(session: Session) -> None:
     """Refuse to start afresh over a table that already has an owner."""
     for table in session.tables.values():
@@ -113,19 +92,17 @@ def _check_unknown(session: Session) -> None:
             table.check_identity(handle, None)
 
 
-def infer_schema(
-    session: Session, source: Source, history: SourceHistory
-) -> tuple[dict[str, str] | None, Backlog]:
-    """Columns and types of a sample of what a source has, and what that is.
+def infer_schema(session: Session, history: SourceHistory) -> tuple[dict[str, str] | None, Backlog]:
+    """Columns and types of a sample of what the only source has, and what that is.
 
     Args:
         session: The opened query.
-        source: The source.
-        history: What it is told of the past.
+        history: What the source is told of the past.
 
     Returns:
         ``None`` for the schema where there is nothing to infer it from.
     """
+    source = session.source
     backlog = source.poll(history, clock=session.clock, settings=session.settings)
     if backlog.empty:
         return None, backlog
@@ -152,7 +129,7 @@ def _follow(
     lease: Lease,
     generation: Generation,
     now: dict[str, object],
-    inferred: dict[str, Any] | None,
+    inferred: dict[str, str] | None,
 ) -> Generation:
     """Accept what may change between runs, refuse what may not (semantics §7)."""
     refused, accepted = compare(
@@ -167,7 +144,7 @@ def _follow(
             remedy=f"change it back; or 'headwater reset {name}' to reprocess everything with the "
             "new declaration; or give it a new name",
         )
-    if accepted or not generation.fingerprint or (inferred and inferred != generation.input_schema):
+    if accepted or not generation.fingerprint or (inferred and generation.input_schema is None):
         return session.store.queries.update(
             lease,
             generation,

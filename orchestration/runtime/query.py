@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orchestration.sources.base import Backlog, Source
     from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
+    from orchestration.streams.plan import Chain
     from orchestration.streams.static import StaticTable
 
 __all__ = ["StreamingQuery"]
@@ -52,8 +53,12 @@ class StreamingQuery:
         no_data_batches: Whether a batch without input runs to close what the watermark has
             passed; without them a window waits for the next input.
 
+    Attributes:
+        warnings: What works, but not for ever: a sentence each.
+
     Raises:
         DeclarationError: The declaration cannot run, and why.
+        OutputModeError: The output mode cannot hold what the stream computes.
 
     Example::
 
@@ -80,12 +85,6 @@ class StreamingQuery:
                 remedy="use letters, digits and '_', not starting with a digit and not ending in "
                 + ", ".join(_RESERVED_ENDINGS),
             )
-        if sink.output_mode == "complete" and stream.is_plain:
-            raise OutputModeError(
-                f"query {name!r}: output mode 'complete' holds the whole result of an "
-                "aggregation, and this query has none",
-                remedy='use delta_sink(..., output_mode="append")',
-            )
         self.name = name
         self.stream = stream
         self.sink = sink
@@ -98,6 +97,8 @@ class StreamingQuery:
             )
         self.watermark_policy: WatermarkPolicy = watermark_policy
         self.no_data_batches = no_data_batches
+        self.warnings: tuple[str, ...] = ()
+        self._check_mode()
         if stream.columns is not None:
             self._check_columns(tuple(stream.columns))
 
@@ -235,6 +236,34 @@ class StreamingQuery:
 
         with self.open() as session:
             return reset(session, "reset")
+
+    def check_mode(self, chain: Chain) -> None:
+        """Hold the logical plan against the output mode.
+
+        Raises:
+            OutputModeError: It cannot hold it; says what can.
+        """
+        from orchestration.streams.modes import check_output_mode
+
+        self.warnings = check_output_mode(chain, self.sink.output_mode)
+
+    def _check_mode(self) -> None:
+        stream, mode = self.stream, self.sink.output_mode
+        if stream.is_static:
+            raise DeclarationError(
+                f"query {self.name!r} reads static tables alone, so nothing of it ever grows",
+                remedy="begin with stream(...); a result over static tables is computed at once",
+            )
+        if mode == "complete" and stream.is_plain:
+            raise OutputModeError(
+                f"query {self.name!r}: output mode 'complete' holds the whole result of an "
+                "aggregation, and this query has none",
+                remedy='use delta_sink(..., output_mode="append")',
+            )
+        # With columns that are still to be found out, it is looked at when they are known.
+        known = all(item.schema is not None for item in (*stream.sources, *stream.statics))
+        if known and not stream.is_plain:
+            self.check_mode(stream.plan())
 
     def check_output(self, schema: pa.Schema) -> None:
         """Hold the computed columns against what the sink wants of them.

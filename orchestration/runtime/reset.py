@@ -48,7 +48,8 @@ def reset(session: Session, run_id: str) -> Generation:
         # An inferred schema is inferred again: that is what starting anew means.
         inferred = None
         if not session.bind(None):
-            inferred = _infer_anew(session, generation)
+            lasting = _lasting(session, generation, session.source.name)
+            inferred, _ = infer_schema(session, NewHistory(lasting))
             session.bind(inferred)
         print_ = (
             fingerprint(
@@ -82,18 +83,6 @@ def finish_reset(session: Session, lease: Lease, generation: Generation) -> Gene
     session.attach(generation)
     session.log.write_generation()
     return generation
-
-
-def _infer_anew(session: Session, generation: Generation | None) -> dict[str, Any] | None:
-    found: dict[str, dict[str, str]] = {}
-    for name, source in session.sources.items():
-        if source.schema is None:
-            history = NewHistory(_lasting(session, generation, name))
-            inferred, _ = infer_schema(session, source, history)
-            if inferred is None:
-                return None
-            found[name] = inferred
-    return next(iter(found.values())) if len(session.sources) == 1 else dict(found)
 
 
 def _lasting(session: Session, generation: Generation | None, source: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import pyarrow as pa
 
@@ -11,6 +11,7 @@ from orchestration.cursors.logfiles import BatchLog
 from orchestration.cursors.store import CursorStore
 from orchestration.engine.base import LATE_SCHEMA, QUARANTINE_SCHEMA, Engine
 from orchestration.objects import Place
+from orchestration.runtime.statics import static_schemas
 from orchestration.sinks.table import Owner, Role, SinkTable
 from orchestration.streams.schema import RESERVED, parse_schema
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from orchestration.streams.builder import Stream
     from orchestration.streams.plan import Chain
 
-__all__ = ["Session", "bound_stream", "recorded_schema", "table_uri"]
+__all__ = ["Session", "bound_stream", "table_uri"]
 
 _T = TypeVar("_T")
 
@@ -80,15 +81,14 @@ class Session:
 
     # -- schema ---------------------------------------------------------------------------------
 
-    def bind(self, recorded: dict[str, Any] | None) -> bool:
+    def bind(self, recorded: dict[str, str] | None) -> bool:
         """Fix the schemas, from the declaration or from what was inferred before.
 
         Args:
-            recorded: What was inferred, as the cursor store remembers it: column to type, or,
-                for a query of several sources, that by source.
+            recorded: Column to type as the cursor store remembers them.
 
         Returns:
-            False while a schema is still to be inferred.
+            False while the schema is still to be inferred.
 
         Raises:
             ExpressionError: An expression does not fit the schema.
@@ -104,6 +104,8 @@ class Session:
         }
         self._output_schema = self._describe(schemas)
         self._tables = {}
+        if not self.is_plain:
+            self.query.check_mode(self.chain)
         self.query.check_output(self._output_schema)
         return True
 
@@ -257,44 +259,30 @@ def table_uri(settings: Settings, sink: DeltaSink, role: Role) -> str:
 
 
 def bound_stream(
-    query: StreamingQuery, recorded: dict[str, Any] | None
+    query: StreamingQuery, recorded: dict[str, str] | None
 ) -> tuple[Stream, dict[str, pa.Schema]] | None:
-    """A query's stream over sources whose columns are known, and these columns by source.
+    """A query's stream over sources and tables whose columns are known, and those of sources.
 
     Args:
         query: The query.
-        recorded: As for :meth:`Session.bind`.
+        recorded: What was inferred before; only a query of one source infers.
 
     Returns:
-        ``None`` while a schema is still to be inferred.
+        ``None`` while the schema is still to be inferred.
 
     Raises:
         ExpressionError: An expression does not fit the schema.
+        SourceUnavailable: A static table whose columns were not declared cannot be read.
     """
-    sources = query.sources
     schemas: dict[str, pa.Schema] = {}
-    for name, source in sources.items():
+    for name, source in query.sources.items():
         if source.schema is not None:
             schemas[name] = source.schema
-            continue
-        found = recorded_schema(recorded, name, alone=len(sources) == 1)
-        if found is None:
+        elif recorded is not None:
+            schemas[name] = source.complete_schema(parse_schema(recorded))
+        else:
             return None
-        schemas[name] = source.complete_schema(parse_schema(found))
-    if len(schemas) == 1:
-        return query.stream.bind(_only(schemas)), schemas
-    return query.stream.bind(schemas), schemas
-
-
-def recorded_schema(
-    recorded: dict[str, Any] | None, source: str, *, alone: bool
-) -> dict[str, str] | None:
-    """What was inferred for one source; ``None`` where that is still to be done."""
-    if recorded is None:
-        return None
-    if any(isinstance(value, dict) for value in recorded.values()):
-        return recorded.get(source)
-    return recorded if alone else None
+    return query.stream.bind({**schemas, **static_schemas(query)}), schemas
 
 
 def _only(by_source: dict[str, _T]) -> _T:

@@ -7,10 +7,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pyarrow as pa
+
     from orchestration.cursors.records import JsonDict
+    from orchestration.runtime.query import StreamingQuery
     from orchestration.runtime.session import Session
 
-__all__ = ["open_statics", "resolve_statics"]
+__all__ = ["open_statics", "resolve_statics", "static_schemas"]
+
+
+def static_schemas(query: StreamingQuery) -> dict[str, pa.Schema]:
+    """Columns of the static tables whose declaration does not say them, as they are now.
+
+    Raises:
+        SourceUnavailable: One cannot be read.
+    """
+    tables = [table for table in query.statics.values() if table.schema is None]
+    if not tables:
+        return {}
+    from orchestration.sources.static import infer_static_schema
+
+    settings = query.settings
+    return {table.name: infer_static_schema(table, settings) for table in tables}
 
 
 def resolve_statics(session: Session) -> dict[str, JsonDict]:

@@ -192,11 +192,11 @@ def watermark_report(session: Session) -> WatermarkReport | None:
     details = progress.get("details", {})
     operators = progress.get("state_operators", ())
     inputs = _inputs(session, chain, watermarks, last)
-    next_close, closes = _next_close(chain, operators)
+    seal = EventTimeSeal.from_json(last.seal.event_time if last and last.seal else {})
+    next_close, closes = _next_close(chain, operators, seal.next_watermark_ms * 1000)
     holding = next((item for item in inputs if item.holds), None)
     delay = holding.delay_seconds if holding else 0.0
     closing = None if next_close is None else next_close + round(delay * 1_000_000)
-    seal = EventTimeSeal.from_json(last.seal.event_time if last and last.seal else {})
     return WatermarkReport(
         batch_id=last.plan.batch_id if last else None,
         watermark_ms=EventTimePlan.from_json(last.plan.event_time).watermark_ms if last else 0,
@@ -276,7 +276,7 @@ def _last_file(session: Session, sources: tuple[str, ...]) -> str | None:
     return None
 
 
-def _next_close(chain: Chain, operators: Any) -> tuple[int | None, str | None]:
+def _next_close(chain: Chain, operators: Any, reached: int) -> tuple[int | None, str | None]:
     """What of the state closes first: at which watermark, and what that is in words."""
     known = {
         operator.id: operator
@@ -296,7 +296,7 @@ def _next_close(chain: Chain, operators: Any) -> tuple[int | None, str | None]:
         else None
     )
     if window is not None:
-        return at, f"window {_clock(at - window.length_us, at)}"
+        return at, f"window {_clock(at - window.length_us, reached)}"
     return at, {"session": "a session", "aggregate": "a group"}.get(
         str(first.get("name")), "what is kept"
     )
