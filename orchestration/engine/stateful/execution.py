@@ -98,7 +98,9 @@ class Execution:
             result = self.kept(result)
         sink = write(
             self.tables.connection,
-            result.sql if result.order is None else f"{result.sql} ORDER BY {result.order}",
+            result.sql
+            if result.order is None
+            else f"SELECT * FROM ({result.sql}) ORDER BY {result.order}",
             job.output_schema,
             job.sink_dir,
             job.file_prefix,
