@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from orchestration.engine.stateful.job import LateRows
 from orchestration.errors import FileChanged
 from orchestration.streams.operators import DropDuplicates
-from orchestration.streams.plan import Chain
+from orchestration.streams.plan import Chain, JoinRoot, JoinSide
 from tests.engine.join_support import (
     JoinQuery,
     Rows,
     interval_join,
     plain_join,
     static_join,
+    watermarked,
     window_join,
 )
 from tests.engine.stateful_support import schema
@@ -324,3 +325,49 @@ def test_what_goes_wrong_in_a_static_table_is_told_as_it_was(tmp_path):
     query = JoinQuery(tmp_path, static_join("inner", PAGES), statics={"pages": Broken(XYZ)})
     with pytest.raises(FileChanged, match=r"pages\.parquet"):
         query.batch(left=[{"k": 1, "a": "p"}])
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_window_join_equals_its_full_reprocess(tmp_path, how):
+    query = JoinQuery(tmp_path / "batches", window_join(how))
+    batches = [
+        (lefts((1, 3), (2, 4), (None, 5), (1, None)), rights((2, 4), (3, 9))),
+        (lefts((5, 41)), rights((5, 42), (6, 33))),
+        ([], []),
+        (lefts((3, 9), (6, 34)), rights((3, 9))),  # late, and in time
+        (lefts((7, 90)), rights((7, 91))),
+    ]
+    everything, late_files = Counter(), []
+    for left, right in [*batches, ([], [])]:
+        everything += Counter(shown(query.batch(left=left, right=right)))
+        late_files += [str(query.directory / "late" / file.path) for file in query.output.late]
+    assert late_files
+    full = JoinQuery(tmp_path / "full", window_join(how), full=LateRows(tuple(late_files), 99))
+    full.watermark = query.watermark
+    whole = full.batch(
+        left=[row for left, _ in batches for row in left],
+        right=[row for _, right in batches for row in right],
+    )
+    assert Counter(shown(whole)) == everything
+
+
+def test_late_rows_of_one_side_are_not_left_out_on_the_other(tmp_path):
+    both = schema(k="BIGINT", lt="TIMESTAMPTZ")
+    sides = [
+        JoinSide(watermarked(name, both, "lt"), ('"k"',), "lt", expiry_expression="epoch_us(lt)")
+        for name in ("left", "right")
+    ]
+    chosen = (("k", 'l."k"'), ("r", 'r."k"'))
+    plan = Chain(JoinRoot("join_1", *sides, "full", "l.lt = r.lt", chosen))
+    query = JoinQuery(tmp_path / "batches", plan)
+    given = shown(query.batch(left=lefts((1, 5), (9, 40)), right=lefts((9, 40))))
+    given += shown(query.batch())
+    given += shown(query.batch(right=lefts((1, 5))))  # the same as a row of the other, but late
+    assert sorted(given, key=str) == [(1, None), (9, 9)]
+    late_files = tuple(str(query.directory / "late" / file.path) for file in query.output.late)
+    full = JoinQuery(tmp_path / "full", plan, full=LateRows(late_files, 99))
+    full.watermark = query.watermark
+    assert shown(full.batch(left=lefts((1, 5), (9, 40)), right=lefts((9, 40), (1, 5)))) == [
+        (1, None),
+        (9, 9),
+    ]
