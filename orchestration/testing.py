@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from orchestration.runtime.progress import BatchProgress
+    from orchestration.runtime.session import Session
     from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
 
@@ -188,7 +189,10 @@ class StreamTest:
             clock=self.clock,
             reach=self._reach,
         )
-        return [self._batch(progress) for progress in finished]
+        if not finished:
+            return []
+        with self.query.open(clock=self.clock) as session:
+            return [_batch(session, progress) for progress in finished]
 
     def crash_at(self, point: str) -> None:
         """Let the next drain die when it reaches ``point``, one of :data:`CRASH_POINTS`."""
@@ -236,26 +240,23 @@ class StreamTest:
             self._crash = None
             raise SimulatedCrash(point)
 
-    def _batch(self, progress: BatchProgress) -> TestBatch:
-        operators = [dict(item) for item in progress.state_operators]
-        return TestBatch(
-            batch_id=progress.batch_id,
-            rows=self._rows_of(progress.batch_id),
-            watermark=float(progress.details.get("watermark_seconds", 0.0)),
-            late_rows=sum(int(item.get("rows_dropped_by_watermark", 0)) for item in operators),
-            state_rows=sum(int(item.get("rows_total", 0)) for item in operators),
-            operators=operators,
-            quarantined=progress.quarantined_rows,
-            progress=progress,
-        )
-
-    def _rows_of(self, batch_id: int) -> list[dict[str, Any]]:
-        from orchestration.runtime.contents import batch_rows
-
-        with self.query.open(clock=self.clock) as session:
-            return batch_rows(session, batch_id)
-
     def _read(self, uri: str) -> list[dict[str, Any]]:
         from orchestration.runtime.contents import table_rows
 
         return table_rows(uri)
+
+
+def _batch(session: Session, progress: BatchProgress) -> TestBatch:
+    from orchestration.runtime.contents import batch_rows
+
+    operators = [dict(item) for item in progress.state_operators]
+    return TestBatch(
+        batch_id=progress.batch_id,
+        rows=batch_rows(session, progress.batch_id),
+        watermark=float(progress.details.get("watermark_seconds", 0.0)),
+        late_rows=sum(int(item.get("rows_dropped_by_watermark", 0)) for item in operators),
+        state_rows=sum(int(item.get("rows_total", 0)) for item in operators),
+        operators=operators,
+        quarantined=progress.quarantined_rows,
+        progress=progress,
+    )

@@ -97,3 +97,76 @@ def test_wrong_rows_are_refused_before_anything_is_added(src):
 def test_an_unknown_crash_point_is_refused(src):
     with pytest.raises(ConfigError, match="no crash point"):
         StreamTest(stream(src)).crash_at("whenever")
+
+
+@pytest.fixture
+def counted(src):
+    from orchestration.streams.windows import window
+
+    rows = stream(src).with_watermark("ts", "10 seconds")
+    return rows.group_by(window("ts", "5 seconds")).agg(n="count(*)")
+
+
+def test_batches_without_data_and_what_state_says(src, counted):
+    test = StreamTest(counted)
+    src.add([{"ts": ts} for ts in (10, 11, 12, 13, 14, 15)])
+    assert [(b.watermark, b.state_rows, b.late_rows) for b in test.drain()] == [
+        (0.0, 2, 0), (5.0, 2, 0),
+    ]  # fmt: skip
+    src.add([{"ts": 25}])
+    data, none = test.drain()
+    assert (data.rows, none.watermark, none.state_rows) == ([], 15.0, 2)
+    assert none.rows == [
+        {
+            "window_start": datetime(1970, 1, 1, 0, 0, 10, tzinfo=UTC),
+            "window_end": datetime(1970, 1, 1, 0, 0, 15, tzinfo=UTC),
+            "n": 5,
+        }
+    ]
+    src.add([{"ts": 10, "v": 7}])
+    (late,) = test.drain()
+    assert (late.rows, late.late_rows, late.operators[0]["rows_dropped_by_watermark"]) == ([], 1, 1)
+    (row,) = test.late()
+    assert row["operator"] == late.operators[0]["id"]
+    assert row["event_time"] == datetime(1970, 1, 1, 0, 0, 15, tzinfo=UTC)
+    assert (row["watermark"], row["batch_id"]) == (row["event_time"], late.batch_id)
+
+
+def test_batches_without_data_may_be_turned_off(src, counted):
+    test = StreamTest(counted, no_data_batches=False)
+    src.add([{"ts": 10}, {"ts": 25}])
+    assert len(test.drain()) == 1
+
+
+def test_a_restart_forgets_no_option(src, counted):
+    test = StreamTest(counted, no_data_batches=False, watermark_policy="max")
+    test.restart()
+    assert (test.query.no_data_batches, test.query.watermark_policy) == (False, "max")
+
+
+def test_late_rows_are_counted_where_they_are_dropped(src, counted):
+    test = StreamTest(counted, on_late="drop")
+    src.add([{"ts": 25}])
+    test.drain()
+    src.add([{"ts": 1}])
+    assert [batch.late_rows for batch in test.drain()] == [1]
+    assert test.late() == []
+
+
+def test_the_rows_of_an_upsert_are_the_groups_that_changed(src):
+    test = StreamTest(stream(src).group_by("v").agg(n="count(*)"), output_mode="update")
+    src.add([{"ts": 1, "v": 1}, {"ts": 1, "v": 2}])
+    test.drain()
+    src.add([{"ts": 1, "v": 2}])
+    assert [batch.rows for batch in test.drain()] == [[{"v": 2, "n": 2}]]
+    assert sorted((row["v"], row["n"]) for row in test.table()) == [(1, 1), (2, 2)]
+
+
+def test_two_streams_have_two_names():
+    one, two = MemoryStream({"v": "BIGINT"}), MemoryStream({"v": "BIGINT"})
+    assert one.name != two.name
+    assert MemoryStream({"v": "BIGINT"}, name="clicks").name == "clicks"
+    test = StreamTest(stream(one).union(stream(two)))
+    one.add([{"v": 1}])
+    two.add([{"v": 2}])
+    assert sorted(row["v"] for row in test.drain()[0].rows) == [1, 2]
