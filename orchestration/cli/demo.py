@@ -14,8 +14,11 @@ import click
 from orchestration.cli.batch_bar import BatchBar
 from orchestration.cli.child import command
 from orchestration.cli.context import Context, pass_context
+from orchestration.cli.demo_event_time import play_event_time
+from orchestration.cli.demo_stage import Stage
 from orchestration.cli.plan import show_preview
 from orchestration.cli.quarantine import reasons_table
+from orchestration.cli.shop_events import LANDINGS, write_shop_files
 from orchestration.cli.status import show_costs
 from orchestration.cli.verify import show_verification
 from orchestration.cli.web_logs import LogFiles, write_log_files
@@ -44,18 +47,18 @@ __all__ = ["demo"]
 
 _MODULE = "assets.web_logs"
 _BRONZE, _CLEAN = "web_logs_bronze", "web_logs_clean"
+_VIEWS_MODULE, _VIEWS = "assets.page_views", "page_views_5m"
 _LANDING = "landing/web_logs"
 _MARKER = ".headwater-demo"
+_OURS = "`headwater demo` wrote these files and replaces them.\n"
+_HOURS = range(6)
 _FILES = range(48)
 _NEW = range(48, 52)
 _LATE = range(-2, 0)  # of the day before: older than everything that was read, and sorted first
 _LAST = range(52, 53)
+_TOO_LATE = range(-4, -2)
 _LINES = 5000
 _PER_BATCH = 12
-
-
-class BrokenPromiseError(HeadwaterError):
-    """The demo saw something that must not be."""
 
 
 class NotOursError(Refused, HeadwaterError):
@@ -67,15 +70,16 @@ class NotOursError(Refused, HeadwaterError):
 def demo(context: Context) -> None:
     """See what Headwater does: batches, a kill, the proof, and what it saves.
 
-    Writes web-log files into landing/web_logs and runs the pipelines of assets/web_logs.py on
-    them, in your normal home, so that 'make dev' then shows the same in Dagster. Run again, it
-    starts over; files that it did not write are never touched.
+    Writes web-log files into landing/web_logs and runs the pipelines of assets/web_logs.py and
+    assets/page_views.py on them, in your normal home, so that 'make dev' then shows the same in
+    Dagster. Run again, it starts over; files that it did not write are never touched.
     """
     from orchestration.config import Settings
     from orchestration.runtime.declared import choose, find_queries
 
     queries = find_queries(_MODULE)
     mine = {name: choose(queries, name, _MODULE) for name in (_CLEAN, _BRONZE)}
+    mine[_VIEWS] = choose(find_queries(_VIEWS_MODULE), _VIEWS, _VIEWS_MODULE)
     _Demo(context.console(), mine, Settings.load()).play()
 
 
@@ -88,7 +92,7 @@ class _Demo:
         self._settings = settings
         self._clock = SystemClock()
         self._written = LogFiles(0, 0, 0, 0)
-        self._step = 0
+        self._stage = Stage(console)
 
     @property
     def _clean(self) -> StreamingQuery:
@@ -98,43 +102,51 @@ class _Demo:
         """Everything, in order."""
         started = self._clock.monotonic()
         landing = self._prepare()
-        self._title("48 log files land")
+        self._stage.title("48 log files land")
         self._write(landing, _FILES)
-        self._title("The plan: what would be read", f"headwater plan {_CLEAN}")
+        self._stage.title("The plan: what would be read", f"headwater plan {_CLEAN}")
         self._plan()
-        self._title("The batches, one Delta commit each", f"headwater run {_CLEAN}")
-        self._expect(len(self._run(_CLEAN).batches) == 4, "four batches were planned")
-        self._title("The same again", f"headwater run {_CLEAN}")
-        self._expect(not self._run(_CLEAN).batches, "a second run has nothing to do")
-        self._title("More files; two are late: older than all that was read")
+        self._stage.title("The batches, one Delta commit each", f"headwater run {_CLEAN}")
+        self._stage.expect(len(self._run(_CLEAN).batches) == 4, "four batches were planned")
+        self._stage.title("The same again", f"headwater run {_CLEAN}")
+        self._stage.expect(not self._run(_CLEAN).batches, "a second run has nothing to do")
+        self._stage.title("More files; two are late: older than all that was read")
         self._write(landing, _NEW)
         self._write(landing, _LATE)
-        self._title("The process is killed, in the middle of a batch (SIGKILL) …")
+        self._stage.title("The process is killed, in the middle of a batch (SIGKILL) …")
         self._kill("during_write", "while it writes; nothing of it may count")
-        self._title("… started again, and killed just after Delta has the rows")
+        self._stage.title("… started again, and killed just after Delta has the rows")
         self._kill("after_sink_commit", "Delta has the batch; the cursor store does not know yet")
-        self._title("Started a third time, it finishes that batch without reading it again")
+        self._stage.title("Started a third time, it finishes that batch without reading it again")
         again = self._run(_CLEAN).batches
-        self._expect(bool(again) and again[0].replayed, "the killed batch is finished first")
-        self._title("One more file: an ordinary day")
+        self._stage.expect(bool(again) and again[0].replayed, "the killed batch is finished first")
+        self._stage.title("One more file: an ordinary day")
         self._write(landing, _LAST)
-        self._expect(len(self._run(_CLEAN).batches) == 1, "one file makes one batch")
+        self._stage.expect(len(self._run(_CLEAN).batches) == 1, "one file makes one batch")
         self._run(_BRONZE)
-        self._title("Is every row there exactly once?", f"headwater verify {_CLEAN}")
+        self._stage.title("Is every row there exactly once?", f"headwater verify {_CLEAN}")
         self._verify()
-        self._title("And what could not be read?", f"headwater quarantine {_BRONZE}")
+        self._stage.title("And what could not be read?", f"headwater quarantine {_BRONZE}")
         self._quarantine()
-        self._title("What it saved, measured", f"headwater status {_CLEAN}")
+        self._stage.title("What it saved, measured", f"headwater status {_CLEAN}")
         with self._clean.open() as session:
             show_costs(self._console, costs(session))
+        play_event_time(
+            self._stage,
+            self._queries[_VIEWS],
+            run=lambda: self._run(_VIEWS),
+            land_late=lambda: self._write(landing, _TOO_LATE),
+        )
+        shop = self._shop()
         seconds = self._clock.monotonic() - started
         self._console.print(
             f"\nEverything as promised, in {duration(seconds)}. Next:\n"
             "  make dev                          Dagster on this data, the sensors on: drop a "
-            f"file into\n{'':36}{_LANDING}/ and watch it arrive\n"
+            f"file into\n{'':36}{_LANDING}/ and watch it arrive{shop}\n"
             f"  headwater prove {_CLEAN}    kill it at every step of the protocol\n"
-            "  assets/web_logs.py                the pipelines you just saw; write yours beside "
-            "them",
+            "  assets/                           the pipelines you just saw, and sessions, joins, "
+            "totals:\n"
+            f"{'':36}write yours beside them",
             style="bold green",
         )
 
@@ -167,7 +179,7 @@ class _Demo:
         if ours:
             shutil.rmtree(landing)
         landing.mkdir(parents=True, exist_ok=True)
-        marker.write_text("`headwater demo` wrote these files and replaces them.\n", "utf-8")
+        marker.write_text(_OURS, "utf-8")
         return landing
 
     def _landing(self) -> Path:
@@ -189,7 +201,7 @@ class _Demo:
         with self._clean.open() as session:
             found = preview(session, available_now(max_files=_PER_BATCH))
         show_preview(self._console, found, _CLEAN, None, self._clock.now())
-        self._expect(len(found.backlog.files) == len(_FILES), "every new file is in the plan")
+        self._stage.expect(len(found.backlog.files) == len(_FILES), "every new file is in the plan")
 
     def _run(self, name: str) -> RunSummary:
         query = self._queries[name]
@@ -218,27 +230,27 @@ class _Demo:
             text=True,
             check=False,
         )
-        self._expect(
+        self._stage.expect(
             done.returncode == -signal.SIGKILL,
             f"the process is killed at {point}, and ended with {done.returncode}: "
             f"{done.stderr.strip()[-500:]}",
         )
         with self._clean.open() as session:
             state = status(session)
-        self._expect(state.state == "unfinished", "the batch is known to be unfinished")
+        self._stage.expect(state.state == "unfinished", "the batch is known to be unfinished")
         self._console.print(f"  killed {point.replace('_', ' ')}: {meaning}")
         self._console.print(f"  headwater status: batch {state.last_batch_id} is {state.state}")
 
     def _verify(self) -> None:
-        for name, query in self._queries.items():
-            with query.open() as session:
+        for name in (_CLEAN, _BRONZE):
+            with self._queries[name].open() as session:
                 full = reprocess(session)
                 result = verify(session)
                 state = status(session)
             show_verification(self._console, name, full, result)
-            self._expect(result.passed, f"{name} equals its full reprocess")
+            self._stage.expect(result.passed, f"{name} equals its full reprocess")
             if name == _BRONZE:
-                self._expect(
+                self._stage.expect(
                     state.rows == self._written.valid,
                     f"{self._written.valid:,} records were written and {state.rows:,} are there",
                 )
@@ -248,7 +260,7 @@ class _Demo:
         with self._queries[_BRONZE].open() as session:
             found = quarantined(session, 0)
         self._console.print(reasons_table(found))
-        self._expect(
+        self._stage.expect(
             found.total == self._written.faulty,
             f"{self._written.faulty} lines are no records and {found.total} are in quarantine",
         )
@@ -257,18 +269,18 @@ class _Demo:
             "and text"
         )
 
-    # -- telling ------------------------------------------------------------------------------
+    def _shop(self) -> str:
+        """Files for the examples over a shop's events; nothing where others lie in their place."""
+        from pathlib import Path
 
-    def _title(self, text: str, how: str = "") -> None:
-        self._step += 1
-        self._console.print()
-        self._console.print(f"{self._step}. {text}", style="bold cyan")
-        if how:
-            self._console.print(f"   $ {how}", style="dim")
-
-    def _expect(self, truth: bool, promise: str) -> None:
-        if not truth:
-            raise BrokenPromiseError(
-                f"the demo is not as promised: {promise}",
-                remedy="this is a fault of Headwater; please report it with the output above",
-            )
+        landing = Path(self._settings.resolve_input(_LANDING)).parent
+        places = [landing / name for name in LANDINGS]
+        for place in places:
+            if place.is_dir() and not (place / _MARKER).exists() and any(place.iterdir()):
+                return ""
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            (place / _MARKER).write_text(_OURS, "utf-8")
+        write_shop_files(landing, _HOURS)
+        return f";\n{'':36}a shop's orders, payments and ads wait for theirs"

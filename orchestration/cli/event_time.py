@@ -7,18 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestration.cli.words import count, duration
-from orchestration.runtime.watermark_report import watermark_report
+from orchestration.streams.windows import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestration.runtime.progress import BatchProgress
-    from orchestration.runtime.query import StreamingQuery
-    from orchestration.runtime.session import Session
 
-__all__ = ["EventTime", "event_time_of", "instant", "moment", "span", "what_is_open"]
+__all__ = ["EventTime", "delay", "event_time_of", "instant", "moment", "span"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NONE = "none yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,9 @@ class EventTime:
 
     @property
     def watermark(self) -> str:
-        """The watermark for people; ``-`` where there is none."""
-        return moment(self.watermark_at)
+        """The watermark for people; ``-`` where there is none yet."""
+        shown = moment(self.watermark_at)
+        return "-" if shown == _NONE else shown
 
     def to_json(self) -> dict[str, Any] | None:
         """As JSON; ``None`` where there is nothing to say."""
@@ -81,7 +81,7 @@ def moment(text: str | None) -> str:
     except (ValueError, OverflowError):
         return text
     if at == _EPOCH:
-        return "none yet"
+        return _NONE
     shown = f"{at:%Y-%m-%d %H:%M:%S}"
     return f"{shown}{f'.{at:%f}'.rstrip('0') if at.microsecond else ''} UTC"
 
@@ -96,19 +96,12 @@ def instant(us: int | None) -> str:
         return f"{us} microseconds"
 
 
+def delay(seconds: float) -> str:
+    """A length of event time as it was declared: ``10 minutes``, ``1 day``."""
+    return duration_text(round(seconds * 1_000_000))
+
+
 def span(seconds: float) -> str:
-    """A length of event time: ``10 minutes``, ``1 h 30 min``, ``4 days``."""
-    whole = timedelta(seconds=seconds)
-    if whole.days >= 2:
-        return count(whole.days, "day")
-    if seconds and seconds % 60 == 0 and seconds < 3600:
-        return count(int(seconds // 60), "minute")
-    return f"{seconds:g} s" if seconds < 1 else duration(seconds)
-
-
-def what_is_open(query: StreamingQuery, session: Session) -> str | None:
-    """What waits for the watermark, in one sentence; ``None`` where nothing does."""
-    if query.is_plain or query.sink.output_mode == "complete":
-        return None
-    report = watermark_report(session)
-    return report.explanation if report is not None else None
+    """A measured length of event time: ``12.0 s``, ``1 h 30 min``, ``4 days``."""
+    days = timedelta(seconds=seconds).days
+    return count(days, "day") if days >= 2 else duration(seconds)

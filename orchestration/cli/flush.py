@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.context import Context, json_option, name_argument, pass_context
-from orchestration.cli.event_time import moment, what_is_open
+from orchestration.cli.event_time import moment
 from orchestration.cli.words import count
 from orchestration.clock import SystemClock
 from orchestration.runtime.flush import flush as flush_query
+from orchestration.runtime.waiting import waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +87,7 @@ def _show(console: Console, query: StreamingQuery, summary: RunSummary, until: d
         console.print(f"{name}: nothing to close: {summary.waiting}")
         return
     with query.open() as session:
-        open_ = what_is_open(query, session)
+        open_ = waiting(session)
     if not batches:
         console.print(
             f"{name}: nothing to close: the watermark has passed {moment(until.isoformat())} "
@@ -105,8 +106,8 @@ def _show(console: Console, query: StreamingQuery, summary: RunSummary, until: d
         style="bold green",
     )
     left = sum(int(item.get("rows_total", 0)) for item in operators)
-    if open_:
-        console.print(f"  still open: {open_}")
+    if open_ is not None and open_.sentence:
+        console.print(f"  still open: {open_.sentence}")
     elif left:
         console.print(f"  {count(left, 'row')} of state left → headwater state {name}")
     console.print(f"  what comes now for what was closed is late → headwater late {name}")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from orchestration.cli.plan_event_time import PlannedEventTime
+    from orchestration.runtime.session import Session
     from orchestration.runtime.triggers import Trigger
 
 __all__ = ["plan", "show_preview"]
@@ -37,13 +39,19 @@ def plan(context: Context, name: str, trigger: Trigger | None, *, as_json: bool)
     clock = SystemClock()
     with query.open(clock=clock) as session:
         found = preview(session, trigger)
+        timed = None if query.is_plain else _planned_event_time(session)
         if as_json:
-            context.emit({"query": name, **found.to_json()})
+            event_time = None if timed is None else timed.to_json()
+            context.emit({"query": name, **found.to_json(), "event_time": event_time})
             return
         last = session.store.batches.last(found.generation) if found.generation else None
     console = context.console()
     console.print(f"{name} reads {redact(query.reads)}", style="bold")
     moment = last.plan.timestamp if last else None
+    if timed is not None:
+        from orchestration.cli.plan_event_time import show_event_time
+
+        show_event_time(console, timed)
     show_preview(console, found, name, moment, clock.now())
 
 
@@ -81,6 +89,13 @@ def show_preview(
     if hidden > 0:
         console.print(f"  … and {count(hidden, 'more batch', 'more batches')}")
     console.print(f"Nothing was written. Next: headwater run {name}")
+
+
+def _planned_event_time(session: Session) -> PlannedEventTime | None:
+    # Here, so that plans of other queries do not pay for it.
+    from orchestration.cli.plan_event_time import planned_event_time
+
+    return planned_event_time(session)
 
 
 def _table(found: Preview, now: datetime) -> Table:

@@ -34,6 +34,8 @@ def reset(context: Context, name: str, *, yes: bool) -> None:
             f"{redact(state.tables['sink'])} ({count(state.rows, 'row')}) and its quarantine "
             f"({count(state.rows_quarantined, 'record')}) will be emptied"
         )
+        if "late" in state.tables:
+            what += ", its late rows too, and its state forgotten"
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError(f"{what}. Nobody is there to ask; say --yes.")

@@ -11,11 +11,12 @@ import click
 
 from orchestration.cli.batch_bar import BatchBar
 from orchestration.cli.context import Context, json_option, name_argument, pass_context
-from orchestration.cli.event_time import event_time_of, what_is_open
+from orchestration.cli.event_time import event_time_of
 from orchestration.cli.trigger import trigger_option
 from orchestration.cli.words import count, duration, nothing_new, size
 from orchestration.clock import SystemClock
 from orchestration.redaction import redact
+from orchestration.runtime.waiting import Waiting, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,7 @@ def run(context: Context, name: str, trigger: Trigger | None, *, as_json: bool) 
     console = context.console(as_json=as_json)
     summary = run_shown(query, console, trigger)
     if as_json:
+        open_ = _open(query)
         context.emit(
             {
                 "query": name,
@@ -55,7 +57,7 @@ def run(context: Context, name: str, trigger: Trigger | None, *, as_json: bool) 
                 "files_left": len(summary.backlog.files) if summary.backlog else 0,
                 "notes": list(summary.notes),
                 "waiting": summary.waiting,
-                "open": _open(query),
+                "waiting_for": None if open_ is None else open_.sentence,
             }
         )
 
@@ -94,8 +96,8 @@ def show_summary(
     open_ = _open(query)
     if not summary.batches:
         console.print(f"{name}: {_idle(query, summary, now)}")
-        if open_:
-            console.print(f"  {open_}")
+        if open_ is not None and open_.sentence:
+            console.print(f"  {open_.sentence} → headwater watermark {name}")
         return
     batches = summary.batches
     rows = sum(item.num_output_rows for item in batches)
@@ -123,9 +125,8 @@ def show_summary(
         console.print(
             f"  {count(late, 'row')} came too late → headwater late {name}", style="yellow"
         )
-    if open_:
-        # Every newcomer's first question: where are my rows?
-        said = open_ if rows or query.sink.output_mode != "append" else f"0 rows: {open_}"
+    said = open_.said(rows) if open_ is not None else None
+    if said:  # every newcomer's first question: where are my rows?
         console.print(f"  {said} → headwater watermark {name}")
     left = len(summary.backlog.files) if summary.backlog else 0
     if left:
@@ -135,12 +136,12 @@ def show_summary(
         console.print(f"  nothing is left; is it right? → headwater verify {name}")
 
 
-def _open(query: StreamingQuery) -> str | None:
-    """What waits for the watermark; ``None`` where nothing does."""
+def _open(query: StreamingQuery) -> Waiting | None:
+    """What waits for the watermark; ``None`` where there is none."""
     if query.is_plain:
         return None
     with query.open() as session:
-        return what_is_open(query, session)
+        return waiting(session)
 
 
 def _idle(query: StreamingQuery, summary: RunSummary, now: datetime) -> str:

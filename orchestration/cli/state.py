@@ -53,7 +53,7 @@ def show_state(console: Console, name: str, found: StateReport | None) -> None:
     console.print(
         details(
             [
-                ("watermark", instant(found.watermark_ms * 1000)),
+                ("watermark", instant(found.watermark_ms * 1000 or None)),
                 ("kept", versions),
                 ("place", found.place),
             ]

@@ -9,12 +9,13 @@ import click
 from rich.table import Table
 
 from orchestration.cli.context import Context, json_option, pass_context
-from orchestration.cli.event_time import EventTime, event_time_of, what_is_open
+from orchestration.cli.event_time import EventTime, event_time_of
 from orchestration.cli.words import at, count, details, duration, size
 from orchestration.clock import SystemClock
 from orchestration.redaction import redact
 from orchestration.runtime.status import CostPanel, QueryStatus, costs, history
 from orchestration.runtime.status import status as query_status
+from orchestration.runtime.waiting import waiting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,7 +41,7 @@ class _Found:
             **self.state.to_json(),
             "costs": self.panel.to_json(),
             "event_time": self.event_time.to_json(),
-            "open": self.open,
+            "waiting_for": self.open,
         }
 
 
@@ -55,8 +56,9 @@ def status(context: Context, name: str | None, *, as_json: bool) -> None:
     for query in queries:
         with query.open() as session:
             newest = None if query.is_plain else next(iter(history(session, 2)), None)
-            open_ = what_is_open(query, session) if name else None
+            held = waiting(session) if name else None
             told = event_time_of(newest)
+            open_ = held.sentence if held is not None else None
             found.append(_Found(query_status(session), costs(session), told, open_))
     if as_json:
         items = [item.to_json() for item in found]

@@ -8,19 +8,20 @@ import click
 from rich.table import Table
 
 from orchestration.cli.context import Context, json_option, name_argument, pass_context
-from orchestration.cli.event_time import instant, moment, span
+from orchestration.cli.event_time import delay, instant, moment, span
 from orchestration.cli.words import at, count, details
 from orchestration.clock import SystemClock
 from orchestration.redaction import redact
+from orchestration.runtime.holding import HeldBy, held_by
 from orchestration.runtime.late_rows import LateRows, late_rows
-from orchestration.runtime.watermark_report import WatermarkReport, watermark_report
+from orchestration.runtime.waiting import Waiting, waiting
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.console import Console
 
-    from orchestration.runtime.watermark_report import WatermarkInput
+    from orchestration.runtime.watermark_report import WatermarkInput, WatermarkReport
 
 __all__ = ["show_watermark", "watermark"]
 
@@ -36,56 +37,76 @@ def watermark(context: Context, name: str, *, as_json: bool) -> None:
     window's end, and rows for a window that it has passed are late.
     """
     with context.query(name).open() as session:
-        report = watermark_report(session)
-        late = late_rows(session, 0) if report is not None else None
+        held = waiting(session)
+        late = late_rows(session, 0) if held is not None else None
+        holding = held.report.holding if held is not None else None
+        brought = held_by(session, holding) if holding is not None else None
     if as_json:
-        found = None if report is None else report.to_json()
+        found = None if held is None else {**held.report.to_json(), "waiting_for": held.sentence}
         if found is not None and late is not None:
-            found |= {"late_rows": late.dropped, "latest_seconds": late.most_seconds}
+            found |= {
+                "late_rows": late.dropped,
+                "latest_seconds": late.most_seconds,
+                "held_by_batch": None if brought is None else brought.to_json(),
+            }
         context.emit({"query": name, "watermark": found})
         return
     console = context.console()
-    if report is None or late is None:
+    if held is None or late is None:
         console.print(f"{name} has no watermark: it waits for nothing, and no row is late.")
         console.print('  with_watermark("ts", "10 minutes") gives a stream one')
         return
-    show_watermark(console, name, report, late, SystemClock().now())
+    show_watermark(console, name, held, late, brought, SystemClock().now())
 
 
 def show_watermark(
-    console: Console, name: str, report: WatermarkReport, late: LateRows, now: datetime
+    console: Console,
+    name: str,
+    held: Waiting,
+    late: LateRows,
+    brought: HeldBy | None,
+    now: datetime,
 ) -> None:
     """Say where event time stands, in words and by input."""
+    report = held.report
     if report.batch_id is None:
         console.print(f"{name}: no batch ran yet, so there is no watermark", style="bold")
     else:
         reached = instant(report.next_watermark_ms * 1000)
         console.print(f"{name}: the watermark is {reached}", style="bold")
-    if report.sentence or report.explanation:
-        console.print(f"  {report.sentence or report.explanation}")
-    console.print(details(_lines(name, report, late)))
+    said = held.said(report.output_rows_last)
+    if said:
+        console.print(f"  {said}")
+    console.print(details(_lines(name, report, late, brought)))
     console.print(_inputs(report, now))
     if report.batch_id is None:
         console.print(f"Next: headwater run {name}")
     elif report.due:
         console.print(f"→ the next run closes what it has passed: headwater run {name}")
-    elif report.closes is not None and report.output_mode == "append":
+    elif held.sentence is not None:
         console.print(
             f"→ nothing comes any more? headwater flush {name} --until TIME closes what is open"
         )
 
 
-def _lines(name: str, report: WatermarkReport, late: LateRows) -> list[tuple[str, str]]:
+def _lines(
+    name: str, report: WatermarkReport, late: LateRows, brought: HeldBy | None
+) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     if report.batch_id is not None:
         used = instant(report.watermark_ms * 1000)
         lines.append(("last batch", f"{report.batch_id} used {used}"))
     holding = report.holding
-    if holding is not None and holding.maximum is not None:
+    if holding is not None and holding.watermark_ms < report.next_watermark_ms:
+        # It never goes back, whatever the inputs or the delay say later.
+        lines.append(("held by", "a flush, or a shorter delay than now: its inputs are behind it"))
+    elif holding is not None and holding.maximum is not None:
         newest = moment(holding.maximum)
-        file = f", last file {redact(holding.last_file)}" if holding.last_file else ""
-        delay = span(holding.delay_seconds)
-        lines.append(("held by", f"{_called(holding)}: {newest} less {delay}{file}"))
+        file = f", in {redact(str(brought))}" if brought is not None else ""
+        less = delay(holding.delay_seconds)
+        lines.append(
+            ("held by", f"{_called(holding)}: its newest row, {newest}{file}; less {less}")
+        )
     elif holding is not None and report.batch_id is not None:
         lines.append(("held by", f"{_called(holding)}, which gave no row yet"))
     if report.closes is not None and report.closing_event_time_us is not None:
@@ -121,7 +142,7 @@ def _inputs(report: WatermarkReport, now: datetime) -> Table:
             " and ".join(item.sources) or item.id,
             item.column,
             moment(item.maximum),
-            span(item.delay_seconds),
+            delay(item.delay_seconds),
             instant(item.watermark_ms * 1000),
             at(seen, now),
             mark if len(report.inputs) > 1 or item.idle else "",

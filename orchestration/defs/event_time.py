@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestration.runtime.progress import BatchProgress
-    from orchestration.runtime.watermark_report import WatermarkReport
+    from orchestration.runtime.waiting import Waiting
 
-__all__ = ["batch_event_time", "run_event_time", "waiting_sentence"]
+__all__ = ["batch_event_time", "run_event_time"]
 
 _GROUPED = {"aggregate", "session"}
 
@@ -40,23 +40,22 @@ def batch_event_time(batch: BatchProgress) -> dict[str, Any]:
     return metadata
 
 
-def run_event_time(
-    batches: Sequence[BatchProgress], report: WatermarkReport | None
-) -> dict[str, Any]:
+def run_event_time(batches: Sequence[BatchProgress], held: Waiting | None) -> dict[str, Any]:
     """What one run did by event time, summed up.
 
     Args:
         batches: Those of the run, in order.
-        report: Where event time stands after it; ``None`` without a watermark.
+        held: Where event time stands after it; ``None`` without a watermark.
     """
     metadata: dict[str, Any] = {}
-    if report is not None:
+    if held is not None:
+        report = held.report
         at = _moment(report.next_watermark_ms / 1000)
         if at is not None:
             metadata["watermark"] = dg.MetadataValue.timestamp(at)
         metadata["late_rows_total"] = report.late_rows
-        if report.explanation is not None and report.output_mode != "complete":
-            metadata["waiting_for"] = report.explanation
+        if held.sentence is not None:
+            metadata["waiting_for"] = held.sentence
         holding = report.holding
         if holding is not None and len(report.inputs) > 1:
             metadata["watermark_held_by"] = " and ".join(holding.sources) or holding.id
@@ -85,20 +84,6 @@ def run_event_time(
     if any(item.get("name") in _GROUPED for item in operators):
         metadata["groups_emitted"] = sum(item.num_output_rows for item in batches)
     return metadata
-
-
-def waiting_sentence(rows: int, report: WatermarkReport | None) -> str | None:
-    """Why a run gave no rows, or what is open still; ``None`` where nothing waits.
-
-    Args:
-        rows: What the run gave.
-        report: Where event time stands after it.
-    """
-    if report is None or report.explanation is None or report.output_mode == "complete":
-        return None
-    if report.output_mode == "append" and not rows:
-        return f"0 rows: {report.explanation}"
-    return report.explanation
 
 
 def _watermark(batch: BatchProgress) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.runtime.session import Session, table_uri
 from orchestration.runtime.status import CostPanel, QueryStatus, costs, status
-from orchestration.runtime.watermark_report import WatermarkReport, watermark_report
+from orchestration.runtime.waiting import Waiting, waiting
 from orchestration.sinks.snapshot import Snapshot, local_files, read_snapshot
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Facts:
         version: Its newest version; ``None`` where there is no table yet.
         rows, files, bytes: Of that version.
         preview: Some rows of its newest file.
-        watermark: Where its event time stands; ``None`` without a watermark.
+        held: Where its event time stands, and what waits for it; ``None`` without a watermark.
     """
 
     status: QueryStatus
@@ -48,7 +48,7 @@ class Facts:
     files: int = 0
     bytes: int = 0
     preview: list[dict[str, Any]] = field(default_factory=list)
-    watermark: WatermarkReport | None = None
+    held: Waiting | None = None
 
 
 def gather(session: Session, role: Role) -> Facts:
@@ -68,7 +68,7 @@ def gather(session: Session, role: Role) -> Facts:
     found = replace(
         found,
         schema=session.output_schema,
-        watermark=watermark_report(session) if role == "sink" else None,
+        held=waiting(session) if role == "sink" else None,
     )
     if generation is not None:
         session.attach(generation)

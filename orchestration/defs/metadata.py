@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration.defs.event_time import batch_event_time, run_event_time, waiting_sentence
+from orchestration.defs.event_time import batch_event_time, run_event_time
 from orchestration.defs.looking import clock_time, number
 from orchestration.defs.panel import cost_panel, progress_table
 from orchestration.redaction import redact
@@ -79,7 +79,7 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
         "backlog_bytes": left.bytes if left is not None else 0,
         "lag_seconds": round(max(0.0, (now - oldest).total_seconds()), 3) if oldest else 0.0,
         "quarantined_rows_total": facts.status.rows_quarantined,
-        **run_event_time(batches, facts.watermark),
+        **run_event_time(batches, facts.held),
     }
     if batches:
         metadata["progress"] = dg.MetadataValue.md(progress_table(batches))
@@ -93,7 +93,7 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
         metadata["quarantine_table"] = dg.MetadataValue.path(
             redact(facts.status.tables["quarantine"])
         )
-    if facts.watermark is not None and facts.watermark.late_rows:
+    if facts.held is not None and facts.held.report.late_rows:
         metadata["late_table"] = dg.MetadataValue.path(redact(facts.status.tables["late"]))
     return metadata
 
@@ -158,10 +158,9 @@ def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
         if status.last_batch_at is None or status.last_batch_id is None:
             return f"{text}; the table is there, and empty"
         at = clock_time(status.last_batch_at, now)
-        open_ = waiting_sentence(1, facts.watermark)
-        return f"{text}; last batch {status.last_batch_id} at {at}" + (
-            f"; {open_}" if open_ else ""
-        )
+        held = facts.held.sentence if facts.held is not None else None
+        text = f"{text}; last batch {status.last_batch_id} at {at}"
+        return f"{text}; {held}" if held else text
     rows = sum(item.num_input_rows for item in summary.batches)
     bad = sum(item.quarantined_rows for item in summary.batches)
     files = sum(item.files for item in summary.batches)
@@ -173,5 +172,5 @@ def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
     if late:
         text += f", {late:,} too late"
     given = sum(item.num_output_rows for item in summary.batches)
-    waiting = waiting_sentence(given, facts.watermark)
-    return f"{text}; {waiting}" if waiting else text
+    held = facts.held.said(given) if facts.held is not None else None
+    return f"{text}; {held}" if held else text
