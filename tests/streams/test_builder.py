@@ -33,7 +33,7 @@ def test_verbs_give_new_streams_and_change_nothing(clicks):
 
 
 def test_only_the_verbs_that_work_are_there():
-    assert {name for name in vars(Stream) if not name.startswith("_")} == {
+    assert {name for name in dir(Stream) if not name.startswith("_")} == {
         "agg",
         "apply_in_arrow_with_state",
         "bind",
