@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from orchestration.clock import SystemClock
 from orchestration.engine.duckdb import DuckDBEngine
 from orchestration.engine.stateful.job import LateRows, StatefulJob
@@ -17,6 +15,8 @@ from orchestration.objects import Place
 from orchestration.state.files import StateFiles
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from orchestration.config import Settings
     from orchestration.streams.builder import Stream
 
