@@ -84,7 +84,7 @@ CASES = [
         step({"a": [200], "b": [190]}, b(st=2), b(wm=185, st=2)),
         step({"b": [200]}, b(wm=185, st=2), b(wm=190, st=2), before="restart"),
         step({"b": [300]}, b(wm=190, st=3), before="restart"),
-        step({"a": [301]}, b(wm=190, st=4), b((190, 1), (200, 2), wm=291, st=2), before="restart"),
+        step({"a": [301]}, b(wm=190, st=3), b((190, 1), (200, 2), wm=291, st=1), before="restart"),
     ]),
     Case("T9 the late watermark survives a restart",
          counts("5 seconds", "10 seconds"),

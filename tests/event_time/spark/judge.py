@@ -161,11 +161,13 @@ class SparkStream:
         names = [key for key in keys if not isinstance(key, _Key)]
         if not windows:
             return SparkStream(self.frame.join(other.frame, names, _HOW[how]))
+        # Without their times: a row of Spark's has one event time, that of the window.
         left, right = (
             side.frame.select(windows[0].column, *(c for c in side.frame.columns if c != "ts"))
             for side in (self, other)
         )
-        return SparkStream(_unpack(left.join(right, ["__window", *names], _HOW[how])))
+        joined = left.join(right, ["__window", *names], _HOW[how])
+        return SparkStream(joined.drop("__window") if how == "semi" else _unpack(joined))
 
     def union(self, *others):
         frame = self.frame
