@@ -11,6 +11,7 @@ from orchestration.state.watermarks import (
     idle_inputs,
     next_watermark,
 )
+from orchestration.streams.modes import needs_no_data_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +73,6 @@ def closes_something(
     query: StreamingQuery, chain: Chain, last: BatchRecord | None, now: datetime
 ) -> bool:
     """Whether a batch without data is due: the watermark has passed what the last one used."""
-    from orchestration.streams.modes import needs_no_data_batch
-
     if last is None or last.seal is None or not query.no_data_batches:
         return False
     if not needs_no_data_batch(chain, query.sink.output_mode):

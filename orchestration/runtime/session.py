@@ -13,6 +13,7 @@ from orchestration.engine.base import LATE_SCHEMA, QUARANTINE_SCHEMA, Engine
 from orchestration.objects import Place
 from orchestration.runtime.statics import static_schemas
 from orchestration.sinks.table import Owner, Role, SinkTable
+from orchestration.streams.modes import update_keys
 from orchestration.streams.schema import RESERVED, parse_schema
 
 if TYPE_CHECKING:
@@ -220,8 +221,6 @@ class Session:
     @property
     def update_keys(self) -> tuple[str, ...] | None:
         """Columns by which changed rows replace others; ``None`` where rows are only added."""
-        from orchestration.streams.modes import update_keys
-
         return update_keys(self.chain)
 
     def owner(self, role: Role) -> Owner:
