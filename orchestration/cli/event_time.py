@@ -45,6 +45,11 @@ class EventTime:
         shown = moment(self.watermark_at)
         return "-" if shown == _NONE else shown
 
+    @property
+    def watermark_short(self) -> str:
+        """The same to the minute and without its zone, for a table: ``2026-03-02 14:02``."""
+        return self.watermark[:16]
+
     def to_json(self) -> dict[str, Any] | None:
         """As JSON; ``None`` where there is nothing to say."""
         if not self.stateful:

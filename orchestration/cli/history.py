@@ -14,9 +14,13 @@ from orchestration.clock import SystemClock
 from orchestration.runtime.status import history as query_history
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orchestration.runtime.progress import BatchProgress
 
 __all__ = ["history"]
+
+_WIDE = 110  # columns of a terminal; a narrower one shows of a timed query what matters more
 
 
 @click.command()
@@ -37,36 +41,40 @@ def history(context: Context, name: str, limit: int, *, as_json: bool) -> None:
     if not batches:
         console.print(f"{name} has committed no batch yet. Next: headwater run {name}")
         return
-    now = SystemClock().now()
+    console.print(_table(batches, SystemClock().now(), narrow=console.width < _WIDE))
+    if total > len(batches):
+        console.print(f"{count(total, 'batch', 'batches')} in all; --limit {total} shows them")
+
+
+def _table(batches: list[BatchProgress], now: datetime, *, narrow: bool) -> Table:
     about = [event_time_of(batch) for batch in batches]
     timed = any(item.stateful for item in about)
+    narrow = narrow and timed
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("batch", "at", "files", "bytes", "rows in", "rows out", "bad", "time"):
-        table.add_column(heading, justify="left" if heading == "at" else "right")
+        if not (narrow and heading in {"at", "files", "bytes", "bad"}):
+            table.add_column(heading, justify="left" if heading == "at" else "right")
     if timed:
         table.add_column("watermark")
         table.add_column("late", justify="right")
         table.add_column("state", justify="right")
-    table.add_column("version", justify="right")
+    if not narrow:
+        table.add_column("version", justify="right")
     table.add_column("")
     for batch, told in zip(batches, about, strict=True):
-        event_time = (told.watermark, f"{told.late:,}", f"{told.state_rows:,}") if timed else ()
+        watermark = told.watermark_short if narrow else told.watermark
         table.add_row(
             str(batch.batch_id),
-            at(batch.at, now),
-            f"{batch.files:,}",
-            size(batch.bytes),
+            *(() if narrow else (at(batch.at, now), f"{batch.files:,}", size(batch.bytes))),
             f"{batch.num_input_rows:,}",
             f"{batch.num_output_rows:,}",
-            f"{batch.quarantined_rows:,}",
+            *(() if narrow else (f"{batch.quarantined_rows:,}",)),
             duration(batch.batch_duration_ms / 1000),
-            *event_time,
-            "-" if batch.sink.version is None else str(batch.sink.version),
+            *((watermark, f"{told.late:,}", f"{told.state_rows:,}") if timed else ()),
+            *(() if narrow else ("-" if batch.sink.version is None else str(batch.sink.version),)),
             _mark(batch),
         )
-    console.print(table)
-    if total > len(batches):
-        console.print(f"{count(total, 'batch', 'batches')} in all; --limit {total} shows them")
+    return table
 
 
 def _mark(batch: BatchProgress) -> str:
@@ -74,4 +82,4 @@ def _mark(batch: BatchProgress) -> str:
         return "skipped"
     if batch.replayed:
         return "after a crash"
-    return "no new data" if batch.details.get("no_data") else ""
+    return "no data" if batch.details.get("no_data") else ""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["late", "show_late"]
 
-_ROW = 90
+# What stands before the row itself in a line, and what is shown of it at least and at most.
+_BESIDE, _LEAST, _MOST = 62, 16, 110
 
 
 @click.command()
@@ -86,7 +87,7 @@ def show_late(console: Console, name: str, found: LateRows) -> None:
         table.add_row(f"{item.rows:,}", item.id, span(item.mean_seconds), span(item.most_seconds))
     console.print(table)
     if found.newest:
-        console.print(_rows(found))
+        console.print(_rows(found, console.width))
     if found.total > len(found.newest):
         console.print(f"{count(found.total - len(found.newest), 'more row')}: --limit shows them")
     console.print(
@@ -95,17 +96,18 @@ def show_late(console: Console, name: str, found: LateRows) -> None:
     )
 
 
-def _rows(found: LateRows) -> Table:
+def _rows(found: LateRows, width: int) -> Table:
+    shown = min(_MOST, max(_LEAST, width - _BESIDE))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("batch", justify="right")
-    table.add_column("closed at")
-    table.add_column("watermark")
+    table.add_column("closed at", no_wrap=True)
+    table.add_column("watermark", no_wrap=True)
     table.add_column("row", no_wrap=True)
     for row in found.newest:
         table.add_row(
             str(row["batch_id"]),
             moment(row["event_time"].isoformat()) if row["event_time"] else "-",
             moment(row["watermark"].isoformat()) if row["watermark"] else "-",
-            shorten(row["row"] or "", _ROW),
+            shorten(row["row"] or "", shown),
         )
     return table

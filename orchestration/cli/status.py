@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show_costs", "status"]
 
+_WIDE = 120  # columns of a terminal; a narrower one shows of timed queries what matters more
 _COLOURS = {"blocked": "bold red", "unfinished": "yellow", "resetting": "yellow", "running": "cyan"}
 
 
@@ -69,39 +70,41 @@ def status(context: Context, name: str | None, *, as_json: bool) -> None:
     if name:
         _show_one(console, found[0], now)
     elif found:
-        console.print(_table(found, now))
+        console.print(_table(found, now, narrow=console.width < _WIDE))
         _show_next(console, [item.state for item in found])
     else:
         console.print(f"Module {context.module!r} declares no query.")
 
 
-def _table(found: list[_Found], now: datetime) -> Table:
+def _table(found: list[_Found], now: datetime, *, narrow: bool) -> Table:
     timed = any(item.event_time.stateful for item in found)
+    narrow = narrow and timed
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("query")
     table.add_column("state")
     for heading in ("batches", "rows", "quarantined", "files"):
-        table.add_column(heading, justify="right")
+        if not narrow or heading == "rows":
+            table.add_column(heading, justify="right")
     if timed:
         table.add_column("watermark")
         table.add_column("late", justify="right")
         table.add_column("kept", justify="right")
-    table.add_column("last batch")
+    if not narrow:
+        table.add_column("last batch")
     for item in found:
         state, told = item.state, item.event_time
-        kept = (told.watermark, f"{told.late_total:,}", f"{told.state_rows:,}")
-        nothing = ("-", "-", "-")
+        watermark = told.watermark_short if narrow else told.watermark
+        kept = (watermark, f"{told.late_total:,}", f"{told.state_rows:,}")
+        counts = (f"{state.rows_quarantined:,}", f"{state.files:,}")
+        last = f"{state.last_batch_id} at {at(state.last_batch_at, now)}"
         table.add_row(
             state.name,
             state.state,
-            f"{state.batches:,}",
+            *(() if narrow else (f"{state.batches:,}",)),
             f"{state.rows:,}",
-            f"{state.rows_quarantined:,}",
-            f"{state.files:,}",
-            *((kept if told.stateful else nothing) if timed else ()),
-            "-"
-            if state.last_batch_id is None
-            else f"{state.last_batch_id} at {at(state.last_batch_at, now)}",
+            *(() if narrow else counts),
+            *((kept if told.stateful else ("-", "-", "-")) if timed else ()),
+            *(() if narrow else ("-" if state.last_batch_id is None else last,)),
             style=_COLOURS.get(state.state),
         )
     return table

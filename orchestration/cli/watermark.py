@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show_watermark", "watermark"]
 
+_WIDE = 130  # columns of a terminal; a narrower one leaves out what follows from the rest
+
 
 @click.command()
 @name_argument
@@ -78,7 +80,7 @@ def show_watermark(
     if said:
         console.print(f"  {said}")
     console.print(details(_lines(name, report, late, brought)))
-    console.print(_inputs(report, now))
+    console.print(_inputs(report, now, narrow=console.width < _WIDE))
     if report.batch_id is None:
         console.print(f"Next: headwater run {name}")
     elif report.due:
@@ -128,23 +130,24 @@ def _lines(
     return lines
 
 
-def _inputs(report: WatermarkReport, now: datetime) -> Table:
+def _inputs(report: WatermarkReport, now: datetime, *, narrow: bool) -> Table:
     from datetime import datetime as moments
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("input", "event time", "newest row", "delay", "its watermark", "last row at"):
-        table.add_column(heading)
-    table.add_column("")
+    headings = ["input", "event time", "newest row", "delay", "its watermark", "last row at", ""]
+    for heading in headings:
+        if not (narrow and heading in {"its watermark", "last row at"}):
+            table.add_column(heading, overflow="fold")
     for item in report.inputs:
         seen = None if item.seen_at is None else moments.fromisoformat(item.seen_at)
         mark = "idle" if item.idle else "holds the watermark" if item.holds else ""
+        newest = moment(item.maximum)
         table.add_row(
-            " and ".join(item.sources) or item.id,
+            _called(item),
             item.column,
-            moment(item.maximum),
+            newest[:19] if narrow else newest,
             delay(item.delay_seconds),
-            instant(item.watermark_ms * 1000),
-            at(seen, now),
+            *(() if narrow else (instant(item.watermark_ms * 1000), at(seen, now))),
             mark if len(report.inputs) > 1 or item.idle else "",
         )
     return table

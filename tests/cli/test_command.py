@@ -8,7 +8,7 @@ from tests.cli.conftest import ROOT, Project
 
 COMMANDS = (
     *("demo", "plan", "run", "status", "history", "quarantine", "verify", "prove", "reset"),
-    *("retry", "skip", "cursors", "dev"),
+    *("retry", "skip", "cursors", "dev", "watermark", "late", "state", "flush"),
 )
 HEAVY = ("dagster", "duckdb", "deltalake", "pyarrow", "sqlalchemy", "pydantic", "rich")
 
