@@ -193,3 +193,18 @@ def test_a_blocked_batch_names_its_files_and_is_skipped_whole(tmp_path):
     landing.land("l", 3, {"id": 3, "v": "x"})
     landing.run(on_bad_record="fail")
     assert landing.ids() == [3]
+
+
+def test_a_copy_for_a_proof_holds_both(tmp_path):
+    from orchestration.runtime.scratch import copy_input, in_scratch
+
+    landing = Landing(tmp_path)
+    for number in range(6):
+        landing.land("l", number, {"id": number, "v": "x"})
+    landing.land("r", 9, {"id": 9, "v": "x"})
+    copied = copy_input(landing.query(), tmp_path / "copy", max_bytes=10**6, clock=landing.clock)
+    assert (copied.files, copied.left_out, copied.max_files, copied.batches) == (7, 0, 2, 3)
+    scratch = in_scratch(landing.query(), copied.directory, tmp_path / "other")
+    scratch.execute(available_now(max_files=copied.max_files), clock=landing.clock)
+    landing.settings = scratch.settings
+    assert landing.ids() == [0, 1, 2, 3, 4, 5, 9]
