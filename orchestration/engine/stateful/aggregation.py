@@ -153,10 +153,14 @@ class AggregationSql:
             rows: The SELECT.
             closing: Whether groups expire at their end.
         """
+        own = [f"{self._batch} AS {BATCH}", *self.parts_made]
+        if not self.operator.keys:
+            # One group, which is there without any row too, as in SQL.
+            listed = ", ".join([f"CAST({NEVER} AS BIGINT) AS {END}", *own])
+            return self.with_expiry(f"SELECT {listed} FROM ({rows})", closing=closing)
         groups = ", ".join([*self.key_columns, END])
-        listed = ", ".join([groups, f"{self._batch} AS {BATCH}", *self.parts_made])
         # Keys are computed below the grouping: an expression may name what a column is called.
-        grouped = f"SELECT {listed} FROM ({self.keyed(rows)}) GROUP BY {groups}"
+        grouped = f"SELECT {', '.join([groups, *own])} FROM ({self.keyed(rows)}) GROUP BY {groups}"
         return self.with_expiry(grouped, closing=closing)
 
     def merged(self, states: str) -> str:
