@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestration.errors import ExpressionError
 from orchestration.streams.columns import Columns
-from orchestration.streams.expressions import check_expression
+from orchestration.streams.expressions import check_expression, uses_batch_timestamp
+from orchestration.streams.join_filters import nonnull_columns
 from orchestration.streams.parsing import parse_expression, same_tree, shown
 from orchestration.streams.pieces import Pieces, conjuncts, unwrap
 from orchestration.streams.quoting import quote_identifier
@@ -58,6 +59,8 @@ class Condition:
         residual: What else, over ``l."x"`` and ``r."x"``; ``None`` for nothing.
         equal: Keys that are times.
         bounds: Ranges of time in the residual.
+        only_left, only_right: What of the residual is of one row alone, over its own columns.
+        nonnull_left, nonnull_right: Columns that are not null in rows that match.
     """
 
     left: tuple[str, ...]
@@ -65,6 +68,10 @@ class Condition:
     residual: str | None
     equal: tuple[EqualTime, ...]
     bounds: tuple[Bound, ...]
+    only_left: tuple[str, ...] = ()
+    only_right: tuple[str, ...] = ()
+    nonnull_left: tuple[str, ...] = ()
+    nonnull_right: tuple[str, ...] = ()
 
 
 class _Names:
@@ -100,6 +107,15 @@ class _Names:
         """The sides of all columns of an expression."""
         return {self.find(reference)[0] for reference in references(tree)}
 
+    def nonnull(self, text: str) -> list[tuple[Side, str]]:
+        """Side and name of the columns that are not null where a condition is true."""
+        both = self.both(text)
+        found = []
+        for reference in nonnull_columns(both):
+            side: Side = "l" if reference.parts[0] == "l" else "r"
+            found.append((side, reference.parts[1]))
+        return found
+
     def bare(self, text: str) -> str:
         """The text over the columns of one side."""
 
@@ -133,8 +149,15 @@ def read_condition(text: str, left: Columns, right: Columns) -> Condition:
     rest: list[str] = []
     equal: list[EqualTime] = []
     bounds: list[Bound] = []
+    only: dict[Side, list[str]] = {"l": [], "r": []}
+    nonnull: dict[Side, dict[str, None]] = {"l": {}, "r": {}}
     for part in conjuncts(text):
+        for name in names.nonnull(part):
+            nonnull[name[0]].setdefault(name[1])
         pair = _equal_pair(part, names)
+        sides = names.sides(parse_expression(part).tree)
+        if pair is None and len(sides) == 1 and not uses_batch_timestamp(part):
+            only[sides.pop()].append(names.bare(part))
         if pair is None:
             rest.append(f"({names.both(part)})")
             bounds += _bounds(part, names)
@@ -149,6 +172,10 @@ def read_condition(text: str, left: Columns, right: Columns) -> Condition:
         " AND ".join(rest) or None,
         tuple(equal),
         tuple(bounds),
+        tuple(only["l"]),
+        tuple(only["r"]),
+        tuple(nonnull["l"]),
+        tuple(nonnull["r"]),
     )
 
 

@@ -88,7 +88,13 @@ def read_using(keys: tuple[str | Window, ...], left: Scope, right: Scope) -> Usi
         equal.append(EqualTime(one, two, first, second))
     window = next((item for item in equal if item.window), None)
     condition = Condition(
-        tuple(one for one, _ in pairs), tuple(two for _, two in pairs), None, tuple(equal), ()
+        tuple(one for one, _ in pairs),
+        tuple(two for _, two in pairs),
+        None,
+        tuple(equal),
+        (),
+        nonnull_left=tuple(item.left for item in equal),
+        nonnull_right=tuple(item.right for item in equal),
     )
     return Using(condition, tuple(names), window)
 

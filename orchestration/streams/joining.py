@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from orchestration.errors import DeclarationError
 from orchestration.streams.expressions import uses_batch_timestamp
 from orchestration.streams.join_conditions import read_condition
+from orchestration.streams.join_filters import SideFilter, filters_of
 from orchestration.streams.join_state import SideState, sides_of
 from orchestration.streams.join_using import Using, check_on, read_using
 from orchestration.streams.joined_columns import condition_columns, output_scope, using_columns
-from orchestration.streams.plan import JoinRoot, JoinSide
+from orchestration.streams.operators import Where
+from orchestration.streams.plan import Chain, JoinRoot, JoinSide
 from orchestration.streams.roots import Input, StaticInput, check_inputs, indented, not_known
 from orchestration.streams.scope import Scope
 
@@ -121,22 +123,12 @@ class JoinInput(Input):
         found = self.resolved
         if found is None:
             raise not_known(self)
-        left = JoinSide(
-            self.left.chain(),
-            found.condition.left,
-            found.left.event_column,
-            found.left.late,
-            found.left.expiry,
-        )
-        right = JoinSide(
-            self.right.chain(),
-            found.condition.right,
-            found.right.event_column,
-            found.right.late,
-            found.right.expiry,
-        )
+        condition = found.condition
+        filters = filters_of(condition, self.how)
+        left = _side(self.left, condition.left, found.left, filters[0])
+        right = _side(self.right, condition.right, found.right, filters[1])
         lag = max(found.left.lag_us, found.right.lag_us)
-        made = JoinRoot("", left, right, self.how, found.condition.residual, found.columns, lag)
+        made = JoinRoot("", left, right, self.how, condition.residual, found.columns, lag)
         # The static side stands on the right, so that an engine knows one place for it.
         return _swapped(made) if self.left.is_static and not self.right.is_static else made
 
@@ -160,6 +152,19 @@ class JoinInput(Input):
         if isinstance(self.on, str) and uses_batch_timestamp(self.on):
             filters = (*filters, self.on)
         return columns, filters
+
+
+def _side(body: Body, keys: tuple[str, ...], state: SideState, conditions: SideFilter) -> JoinSide:
+    chain = body.chain()
+    where = tuple(Where(text) for text in conditions.where)
+    return JoinSide(
+        Chain(chain.root, (*chain.operators, *where)),
+        keys,
+        state.event_column,
+        state.late,
+        state.expiry,
+        conditions.matches,
+    )
 
 
 def _how(how: object) -> JoinHow:

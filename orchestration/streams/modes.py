@@ -20,6 +20,7 @@ from orchestration.streams.operators import (
     OrderBy,
     Select,
     SessionKey,
+    WithWatermark,
 )
 from orchestration.streams.plan import Chain, JoinRoot, OutputMode, UnionRoot
 from orchestration.streams.scope import bare_column
@@ -314,14 +315,21 @@ def _renamed(current: dict[str, str], select: Select) -> dict[str, str]:
 
 
 def _evicts(chain: Chain) -> bool:
+    """Whether an operator runs again once the watermark has moved, as in Spark.
+
+    There every aggregation and deduplication with a watermark before it does, whether it can
+    let go of anything or not.
+    """
     root = chain.root
     if isinstance(root, JoinRoot) and any(
         side.expiry_expression is not None for side in (root.left, root.right)
     ):
         return True
-    return any(
-        (isinstance(item, Aggregate) and item.watermarked)
-        or (isinstance(item, DropDuplicates) and item.event_column is not None)
-        or (isinstance(item, ApplyWithState) and item.timeout is not None)
-        for item in chain.operators
-    )
+    marked = any(item.watermarks() for item in chain.inputs)
+    for operator in chain.operators:
+        marked = marked or isinstance(operator, WithWatermark)
+        if marked and isinstance(operator, Aggregate | DropDuplicates):
+            return True
+        if isinstance(operator, ApplyWithState) and operator.timeout is not None:
+            return True
+    return False

@@ -146,6 +146,7 @@ def _parse(text: str, place: str) -> Parsed:
             f"{where}: it cannot be parsed ({type(error).__name__})", remedy=_GAP
         ) from None
     tree = _only_projection(trees, where)
+    _check_brackets(text, tokens, where)
     first = tokens[0].start
     clean = text[first : tokens[-1].end + 1]
     return Parsed(
@@ -191,11 +192,44 @@ def _check_tokens(text: str, tokens: list[Token], where: str) -> None:
                 + pointer(text, token.start),
                 remedy="remove it; two conditions are joined with AND",
             )
+    if tokens[0].token_type is TokenType.ALIAS:
+        raise ExpressionError(
+            f"{where}: a name (AS ...) is given, and nothing that it names\n"
+            + pointer(text, tokens[0].start),
+            remedy="write the expression before AS",
+        )
     if tokens[-1].token_type is TokenType.COMMA:
         raise ExpressionError(
             f"{where}: something is missing after the last comma\n"
             + pointer(text, tokens[-1].start),
             remedy="remove the comma, or write what follows it",
+        )
+
+
+def _check_brackets(text: str, tokens: list[Token], where: str) -> None:
+    """The parser does not mind a bracket that is missing at the end; DuckDB does."""
+    from sqlglot import TokenType
+
+    closing = {
+        TokenType.L_PAREN: TokenType.R_PAREN,
+        TokenType.L_BRACKET: TokenType.R_BRACKET,
+        TokenType.L_BRACE: TokenType.R_BRACE,
+    }
+    opened: list[Token] = []
+    for token in tokens:
+        if token.token_type in closing:
+            opened.append(token)
+        elif token.token_type in closing.values() and (
+            not opened or closing[opened.pop().token_type] is not token.token_type
+        ):
+            raise ExpressionError(
+                f"{where}: a bracket is closed that was not opened\n" + pointer(text, token.start),
+                remedy="remove it, or open it before",
+            )
+    if opened:
+        raise ExpressionError(
+            f"{where}: a bracket is opened and not closed\n" + pointer(text, opened[-1].start),
+            remedy="close it",
         )
 
 

@@ -76,6 +76,9 @@ class JoinSide:
             after the late watermark; ``None`` where nothing is late.
         expiry_expression: SQL of type BIGINT over its columns, microseconds: a row leaves the
             state when the watermark reaches this; ``None`` where rows stay for ever.
+        matches: SQL condition over its columns: a row for which it is not true has no match, so
+            it comes out as such at once and is not kept. It stands in the join's condition too.
+            ``None`` for all rows. Only on sides whose rows come out without a match.
     """
 
     chain: Chain
@@ -83,6 +86,7 @@ class JoinSide:
     event_column: str | None = None
     late_expression: str | None = None
     expiry_expression: str | None = None
+    matches: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -390,10 +390,17 @@ class TestConditionsGoBeforeWatermarks:
             (lambda s: s.drop_duplicates("k").where("v < 50"), [], ["v < 50"]),
             (lambda s: s.limit(5).where("v < 50"), [], ["v < 50"]),
             (
-                lambda s: s.group_by("ts", "k").agg(n="count(*)").where("k = 'x'"),
-                [],
-                ["k = 'x'"],
+                # a copy stays after what keeps state
+                lambda s: s.group_by("ts", low="lower(k)").agg(n="count(*)").where("low = 'x'"),
+                ["(lower(k)) = 'x'"],
+                ["low = 'x'"],
             ),
+            (
+                lambda s: s.group_by("ts", "k").agg(n="count(*)").where("n > 1 AND ts > now()"),
+                [],
+                ["n > 1 AND ts > now()"],
+            ),
+            (lambda s: s.agg(n="count(*)").where("1 = 2"), [], ["1 = 2"]),
         ],
     )
     def test_as_far_as_they_go(self, marked, build, before, after):

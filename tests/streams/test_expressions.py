@@ -304,3 +304,16 @@ def test_a_list_of_many_columns_is_cut():
 def test_columns_used(expression, expected):
     assert set(columns_used(expression)) == set(expected)
     assert len(columns_used(expression)) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("AS amount", "nothing that it names"),
+        ("EXTRACT(hour FROM amount", "opened and not closed"),
+    ],
+)
+def test_what_the_parser_takes_and_duckdb_does_not(text, says):
+    with pytest.raises(ExpressionError, match=says) as caught:
+        check_expression(text)
+    assert caught.value.remedy

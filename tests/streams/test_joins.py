@@ -8,6 +8,7 @@ import pytest
 
 from orchestration.errors import DeclarationError, ExpressionError
 from orchestration.streams.builder import stream
+from orchestration.streams.operators import Where
 from orchestration.streams.plan import JoinRoot, StaticRoot
 from orchestration.streams.schema import parse_schema
 from orchestration.streams.static import static
@@ -227,6 +228,118 @@ class TestTimeRanges:
                         f"{side.keys[0]} FROM {table}"
                     ).fetchall()
                     assert found == [(end * SECOND, end * SECOND, 1)]
+
+
+class TestWhatIsSaidOfOneSide:
+    """Applied before rows are remembered, and before watermarks."""
+
+    @pytest.mark.parametrize(
+        ("on", "how", "left", "right", "matches"),
+        [
+            ("k = k2", "inner", ['"k" IS NOT NULL'], ['"k2" IS NOT NULL'], (None, None)),
+            ("k = k2 AND lt = rt", "full", [], [], (None, None)),
+            (
+                "k = k2 AND lt = rt AND k > 1",
+                "inner",
+                ['"k" > 1', '"k" IS NOT NULL', '"lt" IS NOT NULL'],
+                ['"k2" > 1', '"k2" IS NOT NULL', '"rt" IS NOT NULL'],
+                (None, None),
+            ),
+            (
+                "k = k2 AND lt = rt AND k > 1",
+                "left",
+                [],
+                ['"k2" > 1', '"k2" IS NOT NULL', '"rt" IS NOT NULL'],
+                ('("k" > 1)', None),
+            ),
+            (
+                "k = k2 AND lt = rt AND k > 1 AND b = 'x'",
+                "full",
+                [],
+                [],
+                ('("k" > 1)', "(\"b\" = 'x')"),
+            ),
+            (
+                "k = k2 AND lt = rt AND a = 'x'",
+                "right",
+                ["\"a\" = 'x'", '"k" IS NOT NULL', '"lt" IS NOT NULL', '"a" IS NOT NULL'],
+                [],
+                (None, None),
+            ),
+            (
+                "k = k2 AND rt BETWEEN lt AND lt + INTERVAL 5 SECONDS",
+                "semi",
+                ['"k" IS NOT NULL', '"lt" IS NOT NULL'],
+                ['"k2" IS NOT NULL', '"rt" IS NOT NULL'],
+                (None, None),
+            ),
+            (
+                "coalesce(k, 0) = k2 AND rt > now()",
+                "inner",
+                [],
+                ['"k2" IS NOT NULL', '"rt" IS NOT NULL'],
+                (None, None),
+            ),
+        ],
+    )
+    def test_of_a_condition(self, sides, on, how, left, right, matches):
+        root = join(sides, on, how)
+        found = [
+            [item.expression for item in side.chain.operators if isinstance(item, Where)]
+            for side in (root.left, root.right)
+        ]
+        assert [sorted(item) for item in found] == [sorted(left), sorted(right)]
+        assert (root.left.matches, root.right.matches) == matches
+        for one_sided in ("k > 1", "a = 'x'", "b = 'x'"):
+            name = one_sided.split()[0]
+            if one_sided in on:  # for rows that an earlier declaration has kept
+                assert f'."{name}"' in root.condition
+
+    def test_it_moves_no_watermark(self, sides):
+        root = join(sides, "k = k2 AND lt = rt")
+        kinds = [type(item).__name__ for item in root.left.chain.operators]
+        assert kinds == ["Where", "WithWatermark", "Where"]
+
+    @pytest.mark.parametrize("how", ["inner", "left", "full"])
+    def test_a_null_time_is_in_no_window(self, named, how):
+        root = join(named, ["k", window("ts", "10 s")], how)
+        for side in (root.left, root.right):
+            assert Where('"ts" IS NOT NULL') in side.chain.operators
+
+    def test_null_keys_of_a_stream_stay_where_all_its_rows_do(self, sides, pages):
+        for how, kept in (("inner", False), ("semi", False), ("left", True), ("anti", True)):
+            root = join((sides[0], pages), "k", how)
+            assert (Where('"k" IS NOT NULL') not in root.left.chain.operators) is kept
+            assert Where('"k" IS NOT NULL') in root.right.chain.operators
+
+    @pytest.mark.parametrize(
+        ("how", "condition", "left", "right"),
+        [
+            ("inner", "a = 'x'", ["a = 'x'"], []),
+            ("inner", "k > 1", ["k > 1"], ['"k2" > 1']),
+            ("inner", "b = 'x' AND a = b", [], ["b = 'x'"]),
+            ("inner", "lt > now()", [], []),
+            ("left", "a = 'x'", ["a = 'x'"], []),
+            ("left", "k > 1", ["k > 1"], ['"k2" > 1']),
+            ("left", "b IS NULL", [], []),
+            ("right", "b = 'x'", [], ["b = 'x'"]),
+            ("full", "a = 'x'", [], []),
+            ("semi", "a = 'x'", ["a = 'x'"], []),
+        ],
+    )
+    def test_of_a_where_after_it(self, sides, how, condition, left, right):
+        plan = sides[0].join(sides[1], on=RANGE, how=how).where(condition).plan()
+        found = [
+            [
+                item.expression.replace('"a"', "a").replace('"k" >', "k >").replace('"b"', "b")
+                for item in side.chain.operators
+                if isinstance(item, Where) and "NOT NULL" not in item.expression
+            ]
+            for side in (plan.root.left, plan.root.right)
+        ]
+        assert found == [left, right]
+        kept = " AND ".join(item.expression for item in plan.operators)
+        assert sorted(kept.split(" AND ")) == sorted(condition.split(" AND "))
 
 
 class TestUsing:
