@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from orchestration.engine.coercions import shown
 from orchestration.engine.feed import Piece, Reader, Work
 from orchestration.engine.line_chunks import UnreadableFile
-from orchestration.sources.arrow_values import Impossible, converted
 from orchestration.engine.quarantine import BadRecord, bad_line
+from orchestration.sources.arrow_values import Impossible, converted
 from orchestration.streams.schema import duckdb_type, is_json
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from orchestration.config import Settings
+    from orchestration.engine.compare import TableFile
     from orchestration.streams.builder import Stream
 
 __all__ = ["collect"]
@@ -92,7 +93,9 @@ def collect(stream: Stream, *, settings: Settings | None = None) -> pa.Table:
                     full=LateRows(),
                 )
             )
-            files = [(str(root / "result" / item.path), {}) for item in output.sink]
+            files: list[TableFile] = [
+                (str(root / "result" / item.path), {}) for item in output.sink
+            ]
             return engine.read(files, schema)
     finally:
         engine.close()

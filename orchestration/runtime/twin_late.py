@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -35,6 +36,6 @@ def late_rows_through(session: Session, batch_id: int) -> int:
     with late_files(session) as paths:
         for path in paths:
             numbers = pq.ParquetFile(path).read(columns=["batch_id"])["batch_id"]
-            found: Any = pc.sum(pc.less_equal(numbers, batch_id))
+            found: Any = pc.sum(pc.less_equal(numbers, pa.scalar(batch_id)))
             rows += int(found.as_py() or 0)
     return rows

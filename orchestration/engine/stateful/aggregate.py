@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestration.engine.stateful.keyed import KeyedState
     from orchestration.streams.operators import Aggregate
 
-__all__ = ["aggregation_of", "closes", "run_aggregate"]
+__all__ = ["aggregation_of", "closes", "columns_kept", "run_aggregate"]
 
 
 def aggregation_of(execution: Execution, relation: Relation, operator: Aggregate) -> AggregationSql:
@@ -42,7 +42,7 @@ def run_aggregate(
     if job.full is not None and not execution.late.leaves_out(operator.id):
         groups = sql.made(sql.expanded(f"({relation.sql})"), closing=closing)
         return Relation(sql.result(_due(execution, groups, lag, closing=closing)), schema)
-    kept = execution.kept(relation, columns_of(operator))
+    kept = execution.kept(relation, columns_kept(execution, operator))
     rows, late = sql.expanded(f"({kept.sql})"), 0
     if closing:
         expanded = tables.create(rows)
@@ -150,6 +150,16 @@ def _due(execution: Execution, groups: str, lag: int, *, closing: bool) -> str:
     if not closing or execution.job.output_mode != "append":
         return groups
     return f"SELECT * FROM ({groups}) WHERE {EXPIRY} <= {execution.closing_us(lag)}"
+
+
+def columns_kept(execution: Execution, operator: Aggregate) -> list[str] | None:
+    """Columns of the input that are kept for the batch; ``None`` for all.
+
+    A row that turns out late goes to the late table with everything it has.
+    """
+    if operator.watermarked and execution.late.keeps:
+        return None
+    return columns_of(operator)
 
 
 def closes(execution: Execution, sql: AggregationSql) -> bool:

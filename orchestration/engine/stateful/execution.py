@@ -141,7 +141,8 @@ class Execution:
     def _root(self, chain: Chain) -> Relation:
         root = chain.root
         if isinstance(root, SourceRoot):
-            return self.inputs.open(root.name, needed_columns(chain, root.schema), chain)
+            wanted = needed_columns(chain, root.schema, late_kept=self.late.keeps)
+            return self.inputs.open(root.name, wanted, chain)
         if isinstance(root, StaticRoot):
             rows = self.job.statics[root.name].reader()
             watched = self.caught.watch(iter(rows))  # DuckDB would hide what goes wrong there

@@ -34,6 +34,13 @@ class Late:
         self._kept: list[str] = []
         self._left_out: str | None = None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a late row is told by all its columns: it is kept, or was, and is left out."""
+        if self._job.full is not None:
+            return bool(self._job.full.files)
+        return self._job.on_late == "table"
+
     def split(
         self,
         table: str,
@@ -107,11 +114,15 @@ class Late:
             f"WHERE operator = {quote_literal(operator)} GROUP BY ALL"
         )
         text = _text(columns)
+        # Late once, late for ever: of rows alike the late ones are those that came last.
+        described = self._tables.connection.execute(f"SELECT * FROM {table} LIMIT 0").description
+        numbered = any(item[0] == SEQUENCE for item in described or ())
+        last = f" ORDER BY {SEQUENCE} DESC" if numbered else ""
         return (
             f"SELECT * FROM {table} WHERE {text} NOT IN (SELECT headwater_row FROM {dropped}) "
             f"UNION ALL SELECT * EXCLUDE (headwater_row, headwater_count) FROM "
             f"{table} JOIN {dropped} ON {text} = headwater_row "
-            "QUALIFY row_number() OVER (PARTITION BY headwater_row) > headwater_count"
+            f"QUALIFY row_number() OVER (PARTITION BY headwater_row{last}) > headwater_count"
         )
 
     def _left_out_table(self) -> str | None:
@@ -119,11 +130,13 @@ class Late:
         if full is None or not full.files:
             return None
         if self._left_out is None:
-            import pyarrow.parquet as pq
+            from pyarrow.dataset import dataset
 
-            # Late rows are few beside the input; only what tells them is read.
-            rows = pq.ParquetDataset(list(full.files)).read(columns=["operator", "row", "batch_id"])
-            name = self._tables.register(rows)
+            # Only what tells them is read, a page at a time.
+            scanner = dataset(list(full.files), format="parquet").scanner(
+                columns=["operator", "row", "batch_id"]
+            )
+            name = self._tables.register(scanner.to_reader())
             self._left_out = self._tables.create(
                 f'SELECT operator, "row" FROM {name} WHERE batch_id <= {full.through_batch}'
             )

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["needed_columns", "needs_order"]
 
 
-def needed_columns(chain: Chain, schema: pa.Schema) -> pa.Schema:
+def needed_columns(chain: Chain, schema: pa.Schema, *, late_kept: bool) -> pa.Schema:
     """Those of the columns that a chain starts with which anything in it names.
 
     Args:
         chain: Operators over the input; what stands above the chain sees only its result.
         schema: The input's columns.
+        late_kept: Rows may go to the late table, whole.
     """
     used: set[str] = set()
     for operator in chain.operators:
@@ -43,7 +44,7 @@ def needed_columns(chain: Chain, schema: pa.Schema) -> pa.Schema:
             for _, text in operator.columns:
                 used |= _lower(columns_used(text))
             return _only(schema, used)
-        elif isinstance(operator, Aggregate):
+        elif isinstance(operator, Aggregate) and not (operator.watermarked and late_kept):
             return _only(schema, used | _lower(columns_of(operator)))
         else:
             return schema

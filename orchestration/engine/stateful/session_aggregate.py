@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestration.engine.stateful.aggregate import aggregation_of, closes
-from orchestration.engine.stateful.aggregation import END, columns_of
+from orchestration.engine.stateful.aggregate import aggregation_of, closes, columns_kept
+from orchestration.engine.stateful.aggregation import END
 from orchestration.engine.stateful.keyed import EXPIRY, HASH, key_hash
 from orchestration.engine.stateful.partials import BATCH
 from orchestration.engine.stateful.relation import Relation
@@ -32,7 +32,7 @@ def run_sessions(
     sql = aggregation_of(execution, relation, operator)
     closing = closes(execution, sql)
     schema = execution.describer.after(relation.schema, operator)
-    kept = execution.kept(execution.ordered(relation), columns_of(operator))
+    kept = execution.kept(execution.ordered(relation), columns_kept(execution, operator))
     expanded = tables.create(sql.expanded(f"({kept.sql})"))
     rows, late = f"SELECT * FROM {expanded}", 0
     if operator.watermarked:  # late rows are dropped in complete mode too
