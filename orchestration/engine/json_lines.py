@@ -1,8 +1,9 @@
-"""A chunk of newline JSON: lines that DuckDB may read, and records that are bad.
+"""A chunk of newline JSON: columns, lines that DuckDB may read, and records that are bad.
 
-Lines that a template proves go on as they are, without a copy; the others are read one by one
-(:mod:`.json_records`) and go on in normal form, or are set aside. Where many lines are not
-proved, the template is widened by some of them first.
+The columns of lines that fit a layout are cut out of them (:mod:`.json_cut`). Of the rest, lines
+that a template proves go on as they are (:mod:`.json_template`); the others are read one by one
+(:mod:`.json_records`) and go on in normal form, or are set aside. Layouts and templates are
+learned from lines that none of them took.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.engine.coercions import BadValue
+from orchestration.engine.json_layouts import Layouts
 from orchestration.engine.json_records import JsonRecords
 from orchestration.engine.json_template import Template, learn
 from orchestration.engine.line_chunks import HEAD_BYTES
@@ -24,6 +26,7 @@ from orchestration.engine.quarantine import BadRecord, bad_line
 __all__ = ["JsonLines", "ReadChunk"]
 
 _FEW = 12  # lines: below, making the expression ready costs more than reading them one by one
+_SOME = 100  # the same where most lines are cut already, so that there is none ready yet
 _SAMPLE = 24  # lines that a template learns from
 _FAMILIES = 3  # templates kept: kinds of records in one source
 _BLOCK = 32  # lines proved at a time
@@ -39,12 +42,15 @@ class ReadChunk:
     """What a chunk holds.
 
     Attributes:
+        columns: For each column that can be cut out (:func:`.json_cut.cut_type`) an array, of
+            lines that fit a layout; and their numbers.
         parts: Lines that ``json_transform`` reads exactly, each part with its line numbers,
             counted from the chunk's first line as 1.
         bad: Records to set aside, numbered in the same way.
         lines: Lines in the chunk, blank ones too.
     """
 
+    columns: list[tuple[list[pa.Array[Any]], Numbers]]
     parts: list[tuple[pa.Array[Any], Numbers]]
     bad: list[BadRecord]
     lines: int
@@ -67,6 +73,7 @@ class JsonLines:
         self._rescue = rescue
         self._max_line_bytes = max_line_bytes
         self._records = JsonRecords(schema, timezone=timezone, rescue=rescue)
+        self._layouts = Layouts(schema, rescue=rescue)
         self._templates: tuple[Template, ...] = ()
         self._misses = 0
         self._lock = threading.Lock()
@@ -85,12 +92,18 @@ class JsonLines:
             else:
                 bad.append(bad_line(int(number) + 1, "the bytes are not valid UTF-8", raw))
             open_[number] = False
+        columns: list[tuple[list[pa.Array[Any]], Numbers]] = []
         parts: list[tuple[pa.Array[Any], Numbers]] = []
         if count >= _FEW:
+            columns = self._layouts.cut(data, offsets, open_, self._normal)
+            for _, numbers in columns:
+                open_[numbers - 1] = False
+        if np.count_nonzero(open_) >= (_FEW if not columns else _SOME):
             proved = self._proved(data, offsets, open_)
             if proved.all():
-                return ReadChunk([(_strings(data, offsets), np.arange(1, count + 1))], bad, count)
-            if proved.any():
+                parts.append((_strings(data, offsets), np.arange(1, count + 1)))
+                open_ &= False
+            elif proved.any():
                 numbers = np.flatnonzero(proved)
                 parts.append(
                     (_strings(data, offsets).take(pa.array(numbers, pa.int64())), numbers + 1)
@@ -98,7 +111,15 @@ class JsonLines:
                 open_ &= ~proved
         self._read_one_by_one(data, offsets, np.flatnonzero(open_), parts, bad)
         bad.sort(key=lambda record: record.line or 0)
-        return ReadChunk(parts, bad, count)
+        return ReadChunk(columns, parts, bad, count)
+
+    def _normal(self, raw: bytes) -> bool:
+        """Whether the exact path can read a line."""
+        try:
+            self._records.normal(raw.decode())
+        except (BadValue, UnicodeDecodeError):
+            return False
+        return True
 
     def _unfit(self, data: bytes, offsets: Numbers) -> list[int]:
         """Lines that are too long or no text."""

@@ -22,7 +22,7 @@ import pyarrow as pa
 from orchestration.engine.json_transform import EXACT_DIGITS
 from orchestration.streams.schema import is_json
 
-__all__ = ["Template", "learn"]
+__all__ = ["NUMBER_WORD_OR_NULL", "Template", "learn", "scalar_pattern"]
 
 #: Longer expressions leave out rare ways to write a value, or outgrow RE2's memory. Such lines
 #: take the exact path.
@@ -52,6 +52,8 @@ _DAY = (
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-](?:0\d|1[0-4]):?[0-5]\d)"
 _ANY_NUMBER = r"-?(?:0|[1-9]\d{0,17})(?:\.\d+)?(?:[eE][+-]?\d\d?)?"
 _ANY = rf"(?:{_STRING}|{_ANY_NUMBER}|true|false|null)"
+#: Any value that is no string, array or object.
+NUMBER_WORD_OR_NULL = f"(?:{_ANY_NUMBER}|true|false|null)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,13 @@ def _value(field: pa.Field[Any], shape: _Shape | None, *, rare: bool) -> str:
         item = _value(kind.value_field, shape, rare=rare)
         return rf"(?:\[{_S}(?:{item}{_S}(?:,{_S}{item}{_S})*)?\]|null)"
     return f"(?:{_scalar(kind, rare=rare)}|null)"
+
+
+def scalar_pattern(kind: Any) -> str:
+    """An expression for texts of numbers that DuckDB casts to ``kind`` exactly."""
+    if pa.types.is_decimal(kind):
+        return _digits(kind.precision - kind.scale, kind.scale)
+    return _FLOAT if pa.types.is_float32(kind) else _DOUBLE
 
 
 def _scalar(kind: Any, *, rare: bool) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from orchestration.engine.feed import FILE_TYPE, Reader
+from orchestration.engine.json_cut import cut_columns
 from orchestration.engine.statements import INPUT, json_source, plain_source
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def source_of(
     if given.format.name == "parquet":
         return schema, plain_source(order, relation)
     columns = pa.schema([item for item in fields if item.name not in others])
-    sql = json_source(columns, [*others, *besides], order, barrier=barrier, relation=relation)
-    return schema, sql
+    cut = cut_columns(_data_schema(given)) if given.format.name == "json" else None
+    others += besides
+    return schema, json_source(columns, others, order, barrier=barrier, relation=relation, cut=cut)
 
 
 def _data_schema(given: FilesInput) -> pa.Schema:

@@ -12,7 +12,7 @@ from orchestration.streams.operators import Select, StatelessOperator, Where
 from orchestration.streams.schema import duckdb_type, quote_identifier, quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 __all__ = ["INPUT", "applied", "cast_to", "json_source", "plain_source"]
@@ -28,6 +28,7 @@ def json_source(
     *,
     barrier: bool,
     relation: str = INPUT,
+    cut: Mapping[str, str] | None = None,
 ) -> str:
     """A SELECT that makes typed columns of lines.
 
@@ -39,6 +40,8 @@ def json_source(
             be parsed once for the condition and once more for the row; DuckDB moves none below
             what depends on a random number, even where every number gives the same.
         relation: Where the lines are.
+        cut: SQL of the columns that the relation has already where its line is null, by name;
+            the others are null there.
     """
     found = {
         item.name: transformed(
@@ -46,15 +49,21 @@ def json_source(
         )
         for item in columns
     }
+    if cut is not None:
+        for item in columns:
+            ready = cut.get(item.name, f"CAST(NULL AS {duckdb_type(item.type)})")
+            found[item.name] = (
+                f"CASE WHEN headwater_line IS NULL THEN {ready} ELSE {found[item.name]} END"
+            )
     found |= {name: quote_identifier(name) for name in others}
     listed = ", ".join(f"{found[name]} AS {quote_identifier(name)}" for name in order)
-    kept = "".join(f", {quote_identifier(name)}" for name in others)
     spec = quote_literal(transform_spec(columns))
     line = "CASE WHEN random() < 2 THEN headwater_line END" if barrier else "headwater_line"
-    return (
-        f"SELECT {listed} FROM (SELECT json_transform({line}, {spec}) AS headwater_record"
-        f"{kept} FROM {relation})"
-    )
+    record = f"json_transform({line}, {spec})"
+    if cut is not None:
+        # Without the condition every null would still be spread over all columns.
+        record = f"CASE WHEN headwater_line IS NOT NULL THEN {record} END"
+    return f"SELECT {listed} FROM (SELECT *, {record} AS headwater_record FROM {relation})"
 
 
 def plain_source(order: Sequence[str], relation: str = INPUT) -> str:
