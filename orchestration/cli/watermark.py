@@ -140,7 +140,8 @@ def _inputs(report: WatermarkReport, now: datetime, *, narrow: bool) -> Table:
             table.add_column(heading, overflow="fold")
     for item in report.inputs:
         seen = None if item.seen_at is None else moments.fromisoformat(item.seen_at)
-        mark = "idle" if item.idle else "holds the watermark" if item.holds else ""
+        holds = item.holds and item.watermark_ms >= report.next_watermark_ms
+        mark = "idle" if item.idle else "holds the watermark" if holds else ""
         newest = moment(item.maximum)
         table.add_row(
             _called(item),
