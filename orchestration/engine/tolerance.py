@@ -123,9 +123,10 @@ def settled_sql(
             f"SELECT * EXCLUDE (headwater_last), CASE WHEN {same} THEN 0 ELSE 1 END "
             f"AS headwater_new FROM ({before})"
         )
+        # By RANGE: equal values are one, whichever of them is seen first.
         rows = (
             f"SELECT * EXCLUDE (headwater_new), sum(headwater_new) {over} "
-            f"ROWS UNBOUNDED PRECEDING) AS headwater_c{number} FROM ({marked})"
+            f"RANGE UNBOUNDED PRECEDING) AS headwater_c{number} FROM ({marked})"
         )
         groups.append(f"headwater_c{number}")
     sides = ("positive", ">"), ("negative", "<")

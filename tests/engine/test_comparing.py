@@ -205,3 +205,10 @@ def test_a_table_of_nothing_but_floats(engine, files):
         0,
     )
     assert only(close(engine, files, left, [{"s": 0.3}], schema)) == (2, 0)
+
+
+def test_equal_values_are_one_in_whatever_order_they_are_seen(engine, files):
+    """They are told apart by another column, so several of them are there."""
+    left = sums(*(("a", 0.1 + 0.2, float(n)) for n in range(5_000)))
+    right = sums(*(("a", 0.3, n * (1 + 2**-52)) for n in reversed(range(5_000))))
+    assert only(close(engine, files, left, right)) == (0, 0)

@@ -53,7 +53,9 @@ class Twins:
     def _row(self, chance, now):
         behind = chance.choice([0, 3, 8, 30])
         return {
-            "ts": None if chance.random() < 0.03 else 1000 + round(now + 12 * chance.random() - behind, 1),
+            "ts": None
+            if chance.random() < 0.03
+            else 1000 + round(now + 12 * chance.random() - behind, 1),
             "k": chance.choice(["a", "b", "c", None]),
             "v": chance.randrange(-5, 5),
             "x": chance.choice([0.1, 0.2, 0.3, -0.3, 1e6, None, chance.random()]),

@@ -44,9 +44,10 @@ def _grouped(sql: AggregationSql, rows: str, parts: list[str]) -> str:
         f"SELECT *, max({END}) OVER (PARTITION BY {keys} ORDER BY {START} "
         f"ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS headwater_before FROM ({rows})"
     )
+    # By RANGE: rows that start together are one session, whichever of them is seen first.
     islands = (
         f"SELECT *, sum(CASE WHEN headwater_before >= {START} THEN 0 ELSE 1 END) "
-        f"OVER (PARTITION BY {keys} ORDER BY {START} ROWS UNBOUNDED PRECEDING) AS {_ISLAND} "
+        f"OVER (PARTITION BY {keys} ORDER BY {START} RANGE UNBOUNDED PRECEDING) AS {_ISLAND} "
         f"FROM ({before})"
     )
     bounds = [
