@@ -8,6 +8,7 @@ from tests.support.dagster_dev import write_web_logs
 from tests.support.tools import require
 
 ASSET = "web_logs_bronze"
+WINDOWED = "page_views_5m"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,26 @@ def test_after_that_ticks_say_that_nothing_is_new(filled):
         return re.fullmatch(r"0 new of 2 files; last batch 1 at \d\d:\d\d", reason)
 
     filled.until(quiet, 60, "a tick with nothing new")
+
+
+@pytest.fixture(scope="module")
+def windowed(filled):
+    """The same files, counted in windows by a sensor of its own; its newest materialization."""
+
+    def both_files():
+        found = filled.materializations(WINDOWED)
+        return found if sum(item.get("rows", 0) for item in found) >= 401 else None
+
+    return filled.until(both_files, 180, "both files to be in windows")[0]
+
+
+def test_windows_close_without_a_click_and_the_page_says_which_is_next(windowed, filled):
+    # Rows of 12:00 to 12:03, and of 12:16 to 12:19; the watermark is ten minutes behind.
+    assert windowed["waiting_for"] == (
+        "window 12:15 closes at event time 12:30; the watermark is 12:09:59"
+    )
+    assert windowed["dagster/row_count"] > 0
+    filled.until(lambda: filled.check(WINDOWED) == "SUCCEEDED", 30, "the check to pass")
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +121,18 @@ def test_the_batches_are_plotted(filled, page, tmp_path):
     page.locator("canvas").first.wait_for()
     page.get_by_text("rows_per_second").first.wait_for()
     page.screenshot(path=tmp_path / "plots.png")
+
+
+def test_the_page_of_a_windowed_asset_shows_its_event_time(windowed, filled, page, tmp_path):
+    del windowed
+    page.goto(f"{filled.url}/assets/{WINDOWED}")
+    for text in (
+        "Views of each page per five minutes",
+        "waiting_for",
+        "window 12:15 closes at event time 12:30",
+        "watermark_lag_seconds",
+        "groups_emitted",
+        "state_rows",
+    ):
+        page.get_by_text(text).first.wait_for()
+    page.screenshot(path=tmp_path / "windowed.png")
