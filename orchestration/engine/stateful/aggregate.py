@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from orchestration.engine.stateful.aggregation import END, AggregationSql, columns_of
 from orchestration.engine.stateful.keyed import EXPIRY, HASH
+from orchestration.engine.stateful.late import row_text
 from orchestration.engine.stateful.relation import Relation
+from orchestration.streams.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from orchestration.engine.stateful.execution import Execution
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from orchestration.streams.operators import Aggregate
 
 __all__ = ["aggregation_of", "closes", "columns_kept", "run_aggregate"]
+
+_LATE = "headwater_late"  # a late row as text
 
 
 def aggregation_of(execution: Execution, relation: Relation, operator: Aggregate) -> AggregationSql:
@@ -42,12 +48,17 @@ def run_aggregate(
     if job.full is not None and not execution.late.leaves_out(operator.id):
         groups = sql.made(sql.expanded(f"({relation.sql})"), closing=closing)
         return Relation(sql.result(_due(execution, groups, lag, closing=closing)), schema)
-    kept = execution.kept(relation, columns_kept(execution, operator))
-    rows, late = sql.expanded(f"({kept.sql})"), 0
-    if closing:
-        expanded = tables.create(rows)
-        told = [*kept.schema.names, *([END] if _repeats(sql) else [])]
-        rows, late = execution.late.split(expanded, operator.id, told, END, execution.late_us(lag))
+    if closing and job.full is None:
+        rows, late = _in_time(execution, relation, operator, sql, lag)
+    else:
+        kept = execution.kept(relation, columns_kept(execution, operator))
+        rows, late = sql.expanded(f"({kept.sql})"), 0
+        if closing:
+            expanded = tables.create(rows)
+            told = [*kept.schema.names, *([END] if _repeats(sql) else [])]
+            rows, late = execution.late.split(
+                expanded, operator.id, told, END, execution.late_us(lag)
+            )
     groups = sql.made(rows, closing=closing)
     if job.full is not None:
         return Relation(sql.result(_due(execution, groups, lag, closing=closing)), schema)
@@ -56,6 +67,28 @@ def run_aggregate(
     return Relation(
         _carried_over(execution, operator, sql, state, made, lag, closing, late), schema
     )
+
+
+def _in_time(
+    execution: Execution, relation: Relation, operator: Aggregate, sql: AggregationSql, lag: int
+) -> tuple[str, int]:
+    """A SELECT of a batch's rows with their windows, without the late ones, and how many these are.
+
+    Only what the aggregation needs is put into a table, once, with the windows; all the columns
+    of a row are put together where it is late, and nowhere else.
+    """
+    watermark = execution.late_us(lag)
+    names = {name.lower() for name in columns_of(operator)}
+    listed = [item.name for item in relation.schema if item.name.lower() in names]
+    told = [*relation.schema.names, *([END] if _repeats(sql) else [])]
+    text = f"CASE WHEN {END} <= {watermark} THEN {row_text(told)} END AS {_LATE}"
+    columns = ", ".join([*map(quote_identifier, listed), END, *relation.hidden])
+    expanded = sql.expanded(f"({relation.sql})")
+    fields: list[pa.Field[Any]] = [pa.field(name, pa.null()) for name in (*listed, END, _LATE)]
+    kept = execution.kept(
+        Relation(f"SELECT {columns}, {text} FROM ({expanded})", pa.schema(fields), relation.hidden)
+    )
+    return execution.late.split(f"({kept.sql})", operator.id, (), END, watermark, text=_LATE)
 
 
 def _carried_over(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestration.engine.stateful.job import StatefulJob
     from orchestration.engine.stateful.tables import Tables
 
-__all__ = ["Late"]
+__all__ = ["Late", "row_text"]
 
 
 class Late:
@@ -48,6 +48,8 @@ class Late:
         columns: Sequence[str],
         time_us: str,
         watermark_us: int,
+        *,
+        text: str | None = None,
     ) -> tuple[str, int]:
         """Take the late rows out.
 
@@ -57,6 +59,7 @@ class Late:
             columns: Columns of the table that tell a row, as they are named.
             time_us: SQL of the moment that must come after the watermark, microseconds.
             watermark_us: The late watermark.
+            text: Column of the table that has the late rows' text already, see :func:`row_text`.
 
         Returns:
             A SELECT of the rows that are in time, and how many are not.
@@ -71,7 +74,7 @@ class Late:
                     f"SELECT {quote_literal(operator)} AS operator, "
                     f"{timestamp_of(time_us)} AS event_time, "
                     f"{timestamp_of(str(watermark_us))} AS watermark, "
-                    f'{_text(columns)} AS "row", {self._job.batch_id} AS batch_id, '
+                    f'{text or row_text(columns)} AS "row", {self._job.batch_id} AS batch_id, '
                     f"TIMESTAMPTZ {quote_literal(self._job.timestamp.isoformat())} AS late_at "
                     f"FROM {table} WHERE {condition}"
                 )
@@ -113,7 +116,7 @@ class Late:
             f'SELECT "row" AS headwater_row, count(*) AS headwater_count FROM {found} '
             f"WHERE operator = {quote_literal(operator)} GROUP BY ALL"
         )
-        text = _text(columns)
+        text = row_text(columns)
         # Late once, late for ever: of rows alike the late ones are those that came last.
         described = self._tables.connection.execute(f"SELECT * FROM {table} LIMIT 0").description
         numbered = any(item[0] == SEQUENCE for item in described or ())
@@ -143,8 +146,8 @@ class Late:
         return self._left_out
 
 
-def _text(columns: Sequence[str]) -> str:
-    """A row as JSON text, without columns of ours but for a window's bounds."""
+def row_text(columns: Sequence[str]) -> str:
+    """SQL of a row as JSON text, without columns of ours but for a window's bounds."""
     named = [name for name in columns if name != SEQUENCE]
     packed = ", ".join(f"{quote_identifier(name)} := {quote_identifier(name)}" for name in named)
     return f"CAST(to_json(struct_pack({packed})) AS VARCHAR)"
