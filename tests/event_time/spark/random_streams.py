@@ -98,7 +98,7 @@ def _steps(rng, sources, *, nulls, fine):
                 for _ in range(rng.choice([0, 1, 2, 4, 7]))
             ]
             rows += [rng.choice(rows) for _ in range(rng.randint(0, 2)) if rows]
-            add[name] = _measured_alike(rows) if len(sources) > 1 else rows
+            add[name] = _measured_alike(rows) if "left" in sources else rows
         if not any(add.values()):
             name, schema = rng.choice(list(sources.items()))
             add[name] = [tuple(value(column, kind) for column, kind in schema.items())]
