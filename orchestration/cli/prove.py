@@ -70,8 +70,8 @@ def prove(
     """Kill NAME with SIGKILL at every step of its protocol, and compare the tables.
 
     It runs on a copy of its input, in a scratch home: your tables are not touched. Every killed
-    run is started again until it is done; table and quarantine must then equal those of an
-    undisturbed run, row for row. Exit code 1 unless they all do.
+    run is started again until it is done; table, quarantine and late rows must then equal those
+    of an undisturbed run, row for row. Exit code 1 unless they all do.
     """
     query = context.query(name)
     console = context.console(as_json=as_json)
@@ -108,9 +108,11 @@ def prove(
 
 
 def _introduce(console: Console, proof: Proof) -> None:
+    late = f", {count(proof.late, 'late row')}" if proof.late else ""
     console.print(
-        f"Undisturbed: {count(proof.rows, 'row')} and {count(proof.quarantined, 'bad record')} "
-        f"from a copy of {count(proof.files, 'file')} ({size(proof.bytes)}) in "
+        f"Undisturbed: {count(proof.rows, 'row')}{late} and "
+        f"{count(proof.quarantined, 'bad record')} from a copy of "
+        f"{count(proof.files, 'file')} ({size(proof.bytes)}) in "
         f"{count(proof.batches, 'batch', 'batches')}"
     )
     if proof.left_out:
@@ -127,6 +129,8 @@ def _table(proof: Proof) -> Table:
     table.add_column("recovered")
     table.add_column("rows", justify="right")
     table.add_column("quarantined", justify="right")
+    if proof.late:
+        table.add_column("late", justify="right")
     table.add_column("against the undisturbed run")
     for kill in proof.kills:
         verdict = kill.verdict if not kill.detail else f"{kill.verdict}: {shorten(kill.detail, 90)}"
@@ -136,6 +140,7 @@ def _table(proof: Proof) -> Table:
             "yes" if kill.recovered else "NO",
             f"{kill.rows:,}",
             f"{kill.quarantined:,}",
+            *([f"{kill.late:,}"] if proof.late else []),
             verdict,
             style=None if kill.verdict == "identical" else "bold red",
         )

@@ -13,7 +13,7 @@ from orchestration.defs.looking import clock_time
 from orchestration.errors import QueryAlreadyRunning
 from orchestration.redaction import redact
 from orchestration.runtime.twin import reprocess, twin_name
-from orchestration.runtime.verify import verify
+from orchestration.runtime.verify import covered_batch, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +156,10 @@ def _is_current(session: Session) -> bool:
             session.store.batches.get(generation, number, with_files=False) if number >= 0 else None
         )
     ends = {part.source: part.end for part in last.plan.slices} if last is not None else {}
-    return bool(newest[0].offsets == {name: ends.get(name, {}) for name in session.sources})
+    if newest[0].offsets != {name: ends.get(name, {}) for name in session.sources}:
+        return False
+    through = last.plan.batch_id if last is not None else -1
+    return session.is_plain or covered_batch(session) == through
 
 
 def _standing(session: Session, why_not: str) -> Proof:

@@ -2,8 +2,9 @@
 
 The query runs on a copy of its input: once undisturbed, then again and again in homes of their
 own, each time in a process that is killed with SIGKILL — at a named crash point, or at a random
-moment — and started again until it is done. Table and quarantine of each must then equal, as
-multisets of rows, those of the undisturbed run.
+moment — and started again until it is done. Table, quarantine and late rows of each must then
+equal, as multisets of rows, those of the undisturbed run; of floating-point sums the last bits
+do not count.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from orchestration.engine.base import LATE_SCHEMA, QUARANTINE_SCHEMA
 from orchestration.errors import DeclarationError, HeadwaterError
 from orchestration.runtime.crashpoints import CRASH_POINTS
 from orchestration.runtime.scratch import InputCopy, copy_input, in_scratch, scratch_environment
+from orchestration.runtime.twin_floats import summed_in
 from orchestration.runtime.victim import Finished, Victim
 from orchestration.sinks.snapshot import Snapshot, local_files, read_snapshot
 
@@ -52,7 +54,7 @@ class Kill:
         point: A crash point, or ``random 0.41 s`` after the query had begun.
         killed: False when the run was over before, or never came to the point.
         recovered: Whether it finished after it was started again.
-        rows, quarantined: Of its tables in the end.
+        rows, quarantined, late: Of its tables in the end.
         verdict: ``identical`` to the undisturbed run, ``different``, or ``failed``.
         detail: What differs, or why it failed.
     """
@@ -64,6 +66,7 @@ class Kill:
     quarantined: int
     verdict: Literal["identical", "different", "failed"]
     detail: str = ""
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Proof:
     Attributes:
         query: The query.
         files, bytes, left_out: The copied input, and files that were left out of it.
-        batches, rows, quarantined: The undisturbed run.
+        batches, rows, quarantined, late: The undisturbed run.
         seed: Of the random moments.
         kills: Every killed run.
         not_compared: Columns that depend on now().
@@ -91,6 +94,7 @@ class Proof:
     kills: tuple[Kill, ...] = ()
     not_compared: tuple[str, ...] = ()
     scratch: str | None = None
+    late: int = 0
 
     @property
     def passed(self) -> bool:
@@ -197,6 +201,7 @@ def _draft(plain: _Tables, copied: InputCopy, done: Finished, seed: int) -> Proo
         quarantined=plain.quarantine.rows,
         seed=seed,
         not_compared=tuple(plain.session.stream.volatile_columns()),
+        late=plain.late.rows,
     )
 
 
@@ -286,10 +291,11 @@ def _judge(
         columns = pa.schema(
             [item for item in plain.session.output_schema if item.name not in left_out]
         )
+        late = pa.schema([item for item in _LATE if not left_out or item.name != "row"])
         differences = [
             *_differences("table", columns, plain, found, "sink"),
             *_differences("quarantine", _QUARANTINE, plain, found, "quarantine"),
-            *_differences("late rows", _LATE, plain, found, "late"),
+            *_differences("late rows", late, plain, found, "late"),
         ]
         return Kill(
             case.point,
@@ -299,6 +305,7 @@ def _judge(
             found.quarantine.rows,
             "different" if differences else "identical",
             "; ".join(differences),
+            found.late.rows,
         )
 
 
@@ -317,7 +324,13 @@ def _differences(
         local_files(left_table, left, spool) as left_files,
         local_files(right_table, right, spool) as right_files,
     ):
-        result = plain.session.engine.compare(left_files, right_files, columns, samples=_SAMPLES)
+        result = plain.session.engine.compare(
+            left_files,
+            right_files,
+            columns,
+            samples=_SAMPLES,
+            close=summed_in(plain.session) if role == "sink" else (),
+        )
     if result.only_left or result.only_right:
         yield (
             f"{what}: {result.only_left:,} rows only in the undisturbed run, "

@@ -21,12 +21,20 @@ from orchestration.streams.plan import Chain, JoinRoot, UnionRoot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestration.runtime.session import Session
     from orchestration.streams.operators import Operator
 
-__all__ = ["summed_columns"]
+__all__ = ["summed_columns", "summed_in"]
 
 _SUMS = frozenset({"sum", "avg"})
 _ALWAYS = frozenset({"stddev_pop", "stddev_samp", "var_pop", "var_samp"})
+
+
+def summed_in(session: Session) -> frozenset[str]:
+    """Columns of a bound query's table that are computed of floating-point sums."""
+    if session.is_plain:
+        return frozenset()
+    return summed_columns(session.chain, session.engine.describe_plan)
 
 
 def summed_columns(plan: Chain, describe: Callable[[Chain], pa.Schema]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from orchestration.errors import SinkUnavailable
-from orchestration.runtime.twin_floats import summed_columns
+from orchestration.runtime.twin_floats import summed_in
 from orchestration.runtime.twin_late import late_rows_through
 from orchestration.sinks.commit import last_version_through
 from orchestration.sinks.snapshot import Snapshot, is_complete, local_files, read_snapshot
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import BatchRecord
     from orchestration.runtime.session import Session
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Verification", "covered_batch", "verify"]
 
 _SAMPLES = 5
 _VERDICTS = {"identical": "equal", "different": "different", "not_comparable": "not comparable"}
@@ -103,6 +103,20 @@ def verify(session: Session) -> Verification:
         run_id=str(uuid.uuid4()),
     )
     return found
+
+
+def covered_batch(session: Session) -> int | None:
+    """The last batch that the twin's table covers, -1 for none; ``None`` without such a twin.
+
+    A batch without input closes windows, and leaves the offsets as they were: by those alone a
+    twin looks as if it were up to date.
+    """
+    handle = session.twin_table.open()
+    claim = None if handle is None else _claim(session, handle.version())
+    generation = session.store.queries.get(session.query.name)
+    if claim is None or claim["generation"] != (generation.app_id if generation else ""):
+        return None
+    return int(claim["through_batch"])
 
 
 def _verify(session: Session) -> Verification:
@@ -197,7 +211,7 @@ def _compared(
         local_files(session.twin_table, full, spool) as right,
     ):
         found = session.engine.compare(
-            left, right, columns, samples=_SAMPLES, close=_summed(session)
+            left, right, columns, samples=_SAMPLES, close=summed_in(session)
         )
     same = found.only_left == 0 and found.only_right == 0
     return Verification(
@@ -219,13 +233,6 @@ def _compared(
         samples_full=found.right_samples,
         notes=notes,
     )
-
-
-def _summed(session: Session) -> frozenset[str]:
-    """Columns that hold floating-point sums: their last bits depend on the order of rows."""
-    if session.is_plain:
-        return frozenset()
-    return summed_columns(session.chain, session.engine.describe_plan)
 
 
 def _with_late_rows(

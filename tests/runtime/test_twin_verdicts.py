@@ -1,6 +1,7 @@
 """What verify says of a stateful query when something is wrong, gone, or cannot be repeated."""
 
 import json
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
@@ -9,8 +10,10 @@ from deltalake import DeltaTable, write_deltalake
 from orchestration import delta_sink, files, static, stream
 from orchestration.config import Settings
 from orchestration.runtime.blocked import skip_to_quarantine
+from orchestration.runtime.flush import flush
 from orchestration.runtime.query import StreamingQuery
 from orchestration.runtime.twin_floats import summed_columns
+from orchestration.runtime.verify import covered_batch
 from orchestration.streams.windows import session_window, window
 from orchestration.testing import SimulatedCrash
 from tests.support.twins import SCHEMA, Twins, timed, windowed
@@ -115,6 +118,22 @@ def test_of_rows_alike_those_that_came_last_are_left_out():
     add(twins, 10)  # late, and just like the first
     done, found = twins.prove()
     assert (twins.late, done.replayed, found.outcome, found.full_rows) == (1, False, "identical", 1)
+
+
+def test_a_sketch_of_many_values_is_the_same_however_they_were_cut():
+    def sketched(source):
+        return stream(source).group_by("k").agg(d="approx_count_distinct(v)", n="count(*)")
+
+    twins = Twins(sketched, mode="update")
+    for batch in range(4):
+        rows = range(batch * 700, batch * 700 + 1000)
+        twins.sources[0].add([{"ts": 10, "k": "a", "v": v, "x": None} for v in rows])
+        twins.drain()
+    done, found = twins.prove()
+    assert (done.replayed, found.outcome) == (False, "identical")
+    (row,) = twins.test.table()
+    assert 3100 * 0.9 < row["d"] < 3100 * 1.1
+    assert row["n"] == 4000
 
 
 # -- moments ---------------------------------------------------------------------------------------
@@ -302,3 +321,26 @@ def engine(tmp_path):
     engine = DuckDBEngine("256MiB", 1, tmp_path / "spill")
     yield engine
     engine.close()
+
+
+def test_a_batch_without_input_leaves_the_twin_behind():
+    twins = late()
+    with twins.test.query.open() as session:
+        assert covered_batch(session) is None
+    done, _ = twins.prove()
+    with twins.test.query.open() as session:
+        assert covered_batch(session) == done.batch_id
+    flush(twins.test.query, datetime.fromtimestamp(100, UTC), clock=twins.test.clock)
+    again, found = twins.prove()
+    assert (again.offsets, again.batch_id) == (done.offsets, done.batch_id + 1)
+    assert (found.outcome, found.full_rows) == ("identical", len(twins.test.table()))
+
+
+@pytest.mark.parametrize("declare", [counted, sessions])
+def test_tables_and_state_in_an_object_store(s3, declare):
+    places = {"tables": f"{s3.uri}/tables", "state": f"{s3.uri}/state"}
+    twins = late(declare, **places)
+    done, found = twins.prove()
+    assert (done.late_rows, found.outcome) == (1, "identical")
+    assert found.full_rows == len(twins.test.table()) > 0
+    assert not list(twins.test.settings.spool_dir.glob("twin-*"))
