@@ -63,7 +63,7 @@ def run_aggregate(
     if job.full is not None:
         return Relation(sql.result(_due(execution, groups, lag, closing=closing)), schema)
     made = tables.create(groups)
-    state = execution.keyed(operator.id, sql.state_columns, sql.group_columns)
+    state = execution.keyed(operator.id, sql.state_columns, sql.group_columns, by_expiry=closing)
     return Relation(
         _carried_over(execution, operator, sql, state, made, lag, closing, late), schema
     )
@@ -146,7 +146,7 @@ def _known(
     execution: Execution, sql: AggregationSql, state: KeyedState, made: str, dead: int
 ) -> str | None:
     """A table of the batch's groups as the state had them, merged; ``None`` for none."""
-    found = state.matching(made, dead, by_expiry=closes(execution, sql))
+    found = state.matching(made, dead)
     if found is None:
         return None
     same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM m.{name}" for name in sql.group_columns)

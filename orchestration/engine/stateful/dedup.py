@@ -57,10 +57,10 @@ def run_drop_duplicates(
         )
     if job.full is not None:
         return _rows(kept, table, first)
-    state = execution.keyed(operator.id, keys, keys)
-    fresh = first
     by_expiry = operator.event_in_keys and operator.within_us is None
-    found = state.matching(first, dead, by_expiry=by_expiry)
+    state = execution.keyed(operator.id, keys, keys, by_expiry=by_expiry)
+    fresh = first
+    found = state.matching(first, dead)
     if found is not None:
         same = " AND ".join(f"n.{key} IS NOT DISTINCT FROM o.{key}" for key in keys)
         seen = tables.create(f"SELECT o.* FROM ({found}) AS o SEMI JOIN {first} AS n ON {same}")

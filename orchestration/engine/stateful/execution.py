@@ -293,9 +293,15 @@ class Execution:
         return self.job.state.operators.get(key, OperatorState())
 
     def keyed(
-        self, key: str, columns: Sequence[str], keys: Sequence[str], part: str = ""
+        self,
+        key: str,
+        columns: Sequence[str],
+        keys: Sequence[str],
+        part: str = "",
+        *,
+        by_expiry: bool = False,
     ) -> KeyedState:
-        """One table of an operator's state."""
+        """One table of an operator's state; see :class:`KeyedState`."""
         return KeyedState(
             self.tables,
             self.job.files,
@@ -305,6 +311,7 @@ class Execution:
             columns=columns,
             keys=keys,
             part=part,
+            by_expiry=by_expiry,
         )
 
     def finish(

@@ -6,8 +6,8 @@ Rows carry the moment they expire (``headwater_x``); once the watermark has reac
 dead, and readers leave them out. So eviction writes nothing: dead rows go when runs are merged,
 and runs that are dead as a whole are dropped.
 
-Runs are sorted by expiry and by a hash of the key. A look-up of a few keys reads only the row
-groups whose ranges can hold them, so its cost does not grow with the state.
+Runs are sorted by expiry and by a hash of the key. A look-up of a few keys, or of what expires
+now, reads only the row groups whose ranges can hold it, so its cost does not grow with the state.
 
 Source: log-structured merge trees (O'Neil et al., 1996), tiered as in Cassandra: when
 :data:`FANOUT` runs of one level have come together, they become one of the next.
@@ -18,29 +18,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from orchestration.engine.stateful.run_files import EXPIRY, GROUP_ROWS, HASH, RunFile
 from orchestration.state.manifest import NEVER, OperatorState, Run
 from orchestration.streams.quoting import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
+
+    import pyarrow as pa
 
     from orchestration.engine.stateful.tables import Tables
     from orchestration.state.files import StateFiles
 
 __all__ = ["EXPIRY", "FANOUT", "HASH", "KeyedState", "key_hash"]
 
-#: Columns that every run has.
-EXPIRY, HASH = "headwater_x", "headwater_h"
-
 #: Runs of one level that are merged into one of the next.
 FANOUT = 8
 
-_GROUP_ROWS = 16_384  # rows of a Parquet row group: what a look-up of one key reads
-_PRUNE_ROWS = 4 * _GROUP_ROWS  # smaller runs are read whole
+_PRUNE_ROWS = 16 * GROUP_ROWS  # smaller runs are read whole
 _PRUNE_KEYS = 4_096  # keys in one look-up; with more of them most row groups are hit
+_PRUNE_GROUPS = 64  # row groups whose rows are kept in memory; more are left to DuckDB
+_SPANS = 8  # of time in a run whose keys expire at any moment
 
 
 def key_hash(keys: Sequence[str]) -> str:
@@ -60,6 +59,8 @@ class KeyedState:
         columns: Names of the operator's own columns, keys among them.
         keys: Which of them are the key.
         part: Which of the operator's tables this is.
+        by_expiry: Rows of one key expire at the same time, which is known when the key is looked
+            for.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class KeyedState:
         columns: Sequence[str],
         keys: Sequence[str],
         part: str = "",
+        by_expiry: bool = False,
     ) -> None:
         self._tables = tables
         self._files = files
@@ -82,6 +84,7 @@ class KeyedState:
         self._columns = tuple(columns)
         self._keys = tuple(keys)
         self._part = part
+        self._by_expiry = by_expiry
         self._written: list[str] = []
 
     @property
@@ -106,54 +109,57 @@ class KeyedState:
             ``None`` where no run can hold any.
         """
         last = NEVER if through_us is None else through_us
-        runs = [r for r in self._runs if r.max_expiry > after_us and r.min_expiry <= last]
-        if not runs:
-            return None
-        return self._read(runs, after_us, through_us)
+        pieces, whole = [], []
+        for run in self._living(after_us, last):
+            if through_us is None or run.rows <= _PRUNE_ROWS:
+                whole.append(run)
+                continue
+            file = self._file(run)
+            groups = np.flatnonzero(file.live(after_us, last)).tolist()
+            if len(groups) > min(_PRUNE_GROUPS, file.groups // 2):
+                whole.append(run)
+            elif groups:
+                rows = file.read(groups, [*self._columns, EXPIRY, HASH])
+                pieces.append(self._registered(rows, after_us, through_us))
+        return self._together(pieces, whole, after_us, through_us)
 
-    def matching(self, table: str, after_us: int, *, by_expiry: bool = False) -> str | None:
+    def matching(self, table: str, after_us: int) -> str | None:
         """A SELECT of live rows, among them all whose key is in a table.
 
-        Where only some row groups can hold those keys, only they are read. The result may hold
-        rows of other keys: join it.
+        Of large runs only the row groups that can hold those keys are read, where these are few.
+        The result may hold rows of other keys: join it.
 
         Args:
-            table: Scratch table with the key columns and :data:`HASH`.
+            table: Scratch table with the key columns and :data:`HASH`; and :data:`EXPIRY`, where
+                rows of one key expire at the same time: what expires at other times is not read.
             after_us: Rows that expire by then are dead.
-            by_expiry: Rows of one key expire at the same time, and the table has that
-                :data:`EXPIRY` too: what expires at other times is not read.
 
         Returns:
             ``None`` where no run can hold any.
         """
-        through = None
-        if by_expiry:
-            first, last = self._tables.row(f"SELECT min({EXPIRY}), max({EXPIRY}) FROM {table}")
-            if first is None:
+        last = NEVER
+        if self._by_expiry:
+            least, greatest = self._tables.row(f"SELECT min({EXPIRY}), max({EXPIRY}) FROM {table}")
+            if least is None:
                 return None
-            after_us, through = max(after_us, int(first) - 1), int(last)
-        runs = [
-            run
-            for run in self._runs
-            if run.max_expiry > after_us and (through is None or run.min_expiry <= through)
-        ]
-        if not runs:
-            return None
-        large = [run for run in runs if run.rows > _PRUNE_ROWS]
-        wanted = self._wanted(table, by_expiry=by_expiry) if large else None
+            after_us, last = max(after_us, int(least) - 1), int(greatest)
+        through = last if self._by_expiry else None
+        runs = self._living(after_us, last)
+        large = [run for run in runs if self._is_pruned(run)]
+        wanted = self._wanted(table) if large else None
         if wanted is None:
-            return self._read(runs, after_us, through)
-        whole = [run for run in runs if run not in large]
-        pieces: list[str] = []
+            return self._together([], runs, after_us, through)
+        pieces, whole = [], [run for run in runs if run not in large]
         for run in large:
-            groups = self._groups(run, *wanted)
-            if groups is None:
+            file = self._file(run)
+            groups = np.flatnonzero(file.live(after_us, last) & file.holding(*wanted)).tolist()
+            if len(groups) * 2 > file.groups:
                 whole.append(run)
             elif groups:
-                pieces.append(self._fetched(run, groups, after_us))
-        if whole:
-            pieces.append(self._read(whole, after_us, through))
-        return " UNION ALL ".join(pieces) if pieces else None
+                rows = file.rows_of(groups, wanted[0], [*self._columns, EXPIRY, HASH])
+                if rows.num_rows:
+                    pieces.append(self._registered(rows, after_us, through))
+        return self._together(pieces, whole, after_us, through)
 
     def add(self, table: str) -> int:
         """Append a scratch table as a run; the number of its rows.
@@ -175,17 +181,26 @@ class KeyedState:
         """
         self._runs = [run for run in self._runs if run.max_expiry > watermark_us]
         while True:
-            level, runs = self._full_level()
+            level, place, runs = self._full_level()
             if not runs:
                 return
             table = self._tables.create(merged(self._read(runs, watermark_us, None)))
-            first, last = runs[0].first_batch, runs[-1].last_batch
-            place = self._runs.index(runs[0])
-            self._runs = [run for run in self._runs if run not in runs]
-            tail, self._runs = self._runs[place:], self._runs[:place]
-            self._write(table, level=level + 1, first=first, last=last, suffix=f"m{level}")
+            tail, self._runs = self._runs[place + len(runs) :], self._runs[:place]
+            self._write(
+                table,
+                level=level + 1,
+                first=runs[0].first_batch,
+                last=runs[-1].last_batch,
+                suffix=f"m{level}",
+            )
             self._runs += tail
             self._tables.drop(table)
+
+    @property
+    def merges_oldest(self) -> bool:
+        """Whether the runs to be merged next are those from the beginning on."""
+        _, place, runs = self._full_level()
+        return bool(runs) and place == 0
 
     def finish(self, rows: int, facts: dict[str, Any] | None = None) -> OperatorState:
         """The operator's state after the batch, for an operator with this table only."""
@@ -195,50 +210,59 @@ class KeyedState:
         """When the next live row expires; ``None`` where none ever does."""
         known = [run.min_expiry for run in self._runs if run.min_expiry > after_us]
         mixed = [run for run in self._runs if run.min_expiry <= after_us < run.max_expiry]
-        if mixed:
-            found = self._tables.value(
-                f"SELECT min({EXPIRY}) FROM ({self._read(mixed, after_us, None)})"
-            )
-            if found is not None:
-                known.append(int(found))
+        small = [run for run in mixed if run.rows <= _PRUNE_ROWS]
+        found = [self._file(run).earliest(after_us) for run in mixed if run not in small]
+        if small:
+            rows = self._read(small, after_us, None)
+            found.append(self._tables.value(f"SELECT min({EXPIRY}) FROM ({rows})"))
+        known += [int(moment) for moment in found if moment is not None]
         least = min(known, default=NEVER)
         return None if least == NEVER else least
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def _read(self, runs: Sequence[Run], after_us: int, through_us: int | None) -> str:
-        paths = ", ".join(quote_literal(str(self._files.local(run.path))) for run in runs)
-        condition = f"{EXPIRY} > {after_us}"
-        if through_us is not None:
-            condition += f" AND {EXPIRY} <= {through_us}"
-        return f"SELECT {self._listed()} FROM read_parquet([{paths}]) WHERE {condition}"
+    def _living(self, after_us: int, through_us: int) -> list[Run]:
+        return [r for r in self._runs if r.max_expiry > after_us and r.min_expiry <= through_us]
 
-    def _fetched(self, run: Run, groups: Sequence[int], after_us: int) -> str:
-        file = pq.ParquetFile(self._files.local(run.path))
-        rows = file.read_row_groups(list(groups), columns=[*self._columns, EXPIRY, HASH])
-        name = self._tables.register(rows)
-        return f"SELECT {self._listed()} FROM {name} WHERE {EXPIRY} > {after_us}"
+    def _is_pruned(self, run: Run) -> bool:
+        """Whether a run's row groups are looked at one by one.
 
-    def _wanted(self, table: str, *, by_expiry: bool) -> tuple[Any, Any] | None:
+        Not where it was written by an engine whose hashes are others.
+        """
+        return run.rows > _PRUNE_ROWS and run.hash_name == self._tables.hash_name
+
+    def _file(self, run: Run) -> RunFile:
+        return RunFile.of(self._files.local(run.path))
+
+    def _wanted(self, table: str) -> tuple[Any, Any] | None:
         """The table's key hashes and expiries in order; ``None`` when they are too many."""
         count = int(self._tables.value(f"SELECT count(*) FROM {table}"))
         if count > _PRUNE_KEYS:
             return None
-        names = f"{HASH}, {EXPIRY}" if by_expiry else HASH
+        names = f"{HASH}, {EXPIRY}" if self._by_expiry else HASH
         rows = self._tables.connection.sql(f"SELECT {names} FROM {table}").to_arrow_table()
-        expiries = np.unique(rows[EXPIRY].to_numpy()) if by_expiry else None
+        expiries = np.unique(rows[EXPIRY].to_numpy()) if self._by_expiry else None
         return np.unique(rows[HASH].to_numpy()), expiries
 
-    def _groups(self, run: Run, hashes: Any, expiries: Any) -> list[int] | None:
-        """Row groups that may hold a key; ``None`` for more than half of them."""
-        if run.hash_name != self._tables.hash_name:
-            return None  # written by an engine whose hashes are others
-        bounds = _group_bounds(self._files.local(run.path))
-        hit = _between(hashes, *bounds[HASH])
-        if expiries is not None:
-            hit &= _between(expiries, *bounds[EXPIRY])
-        found = np.flatnonzero(hit).tolist()
-        return None if len(found) * 2 > len(hit) else found
+    def _together(
+        self, pieces: list[str], whole: Sequence[Run], after_us: int, through_us: int | None
+    ) -> str | None:
+        if whole:
+            pieces.append(self._read(whole, after_us, through_us))
+        return " UNION ALL ".join(pieces) if pieces else None
+
+    def _read(self, runs: Sequence[Run], after_us: int, through_us: int | None) -> str:
+        paths = ", ".join(quote_literal(str(self._files.local(run.path))) for run in runs)
+        return self._selected(f"read_parquet([{paths}])", after_us, through_us)
+
+    def _registered(self, rows: pa.Table, after_us: int, through_us: int | None) -> str:
+        return self._selected(self._tables.register(rows), after_us, through_us)
+
+    def _selected(self, relation: str, after_us: int, through_us: int | None) -> str:
+        condition = f"{EXPIRY} > {after_us}"
+        if through_us is not None:
+            condition += f" AND {EXPIRY} <= {through_us}"
+        return f"SELECT {self._listed()} FROM {relation} WHERE {condition}"
 
     def _listed(self) -> str:
         return ", ".join(quote_identifier(name) for name in (*self._columns, EXPIRY, HASH))
@@ -246,16 +270,17 @@ class KeyedState:
     # -- writing ----------------------------------------------------------------------------------
 
     def _write(self, table: str, *, level: int, first: int, last: int, suffix: str) -> int:
-        rows, least, greatest = self._tables.row(
-            f"SELECT count(*), min({EXPIRY}), max({EXPIRY}) FROM {table}"
+        rows, least, greatest, finite = self._tables.row(
+            f"SELECT count(*), min({EXPIRY}), max({EXPIRY}), "
+            f"max({EXPIRY}) FILTER (WHERE {EXPIRY} < {NEVER}) FROM {table}"
         )
         if not rows:
             return 0
         part = f"-{self._part}" if self._part else ""
         path = self._files.directory / f"{self._name}{part}-{suffix}.parquet"
         self._tables.connection.execute(
-            f"COPY (SELECT {self._listed()} FROM {table} ORDER BY {EXPIRY}, {HASH}) "
-            f"TO {quote_literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {_GROUP_ROWS})"
+            f"COPY (SELECT {self._listed()} FROM {table} ORDER BY {self._order(int(rows), least, finite)}) "
+            f"TO {quote_literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {GROUP_ROWS})"
         )
         name = self._files.name_of(path)
         self._written.append(name)
@@ -264,7 +289,7 @@ class KeyedState:
                 name,
                 int(rows),
                 path.stat().st_size,
-                level,
+                max(level, _level_of(int(rows))),
                 first,
                 last,
                 int(least),
@@ -275,42 +300,37 @@ class KeyedState:
         )
         return int(rows)
 
-    def _full_level(self) -> tuple[int, list[Run]]:
-        for level in sorted({run.level for run in self._runs}):
-            runs = [run for run in self._runs if run.level == level]
-            if len(runs) >= FANOUT:
-                return level, runs
-        return 0, []
+    def _order(self, rows: int, least: int, greatest: int | None) -> str:
+        """By what a run is sorted, so that both a key and what closes are found in few row groups.
+
+        Where a key's expiry is known when it is looked for, by expiry and hash. Else moments are
+        nearly as many as rows, and a key might be anywhere: so by a few spans of time, and by hash
+        in each of them.
+        """
+        if self._by_expiry or greatest is None or rows <= _PRUNE_ROWS:
+            return f"{EXPIRY}, {HASH}"
+        width = (greatest - least) // _SPANS + 1
+        return f"{EXPIRY} // {width}, {HASH}"
+
+    def _full_level(self) -> tuple[int, int, list[Run]]:
+        """The lowest level with enough runs to merge, where they start, and which they are.
+
+        A run counts for the level of the highest after it, so that those of one level lie next to
+        each other, and only neighbours are merged.
+        """
+        levels: list[int] = []
+        for run in reversed(self._runs):
+            levels.insert(0, max(run.level, levels[0] if levels else 0))
+        for level in sorted(set(levels)):
+            if levels.count(level) >= FANOUT:
+                place = levels.index(level)
+                return level, place, self._runs[place : place + levels.count(level)]
+        return 0, 0, []
 
 
-def _between(values: Any, least: Any, greatest: Any) -> Any:
-    """Which of several ranges, ends included, hold any of some ordered values."""
-    first = np.searchsorted(values, least, side="left")
-    last = np.searchsorted(values, greatest, side="right")
-    return last > first
-
-
-_BOUNDS: dict[str, dict[str, tuple[Any, Any]]] = {}
-_BOUNDS_KEPT = 4_096
-
-
-def _group_bounds(path: Path) -> dict[str, tuple[Any, Any]]:
-    """The least and the greatest hash and expiry of every row group; files never change."""
-    key = str(path)
-    if key not in _BOUNDS:
-        metadata = pq.read_metadata(path)
-        names = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
-        if len(_BOUNDS) >= _BOUNDS_KEPT:
-            _BOUNDS.clear()
-        _BOUNDS[key] = {}
-        for name in (HASH, EXPIRY):
-            at = names.index(name)
-            found: list[Any] = [
-                metadata.row_group(number).column(at).statistics
-                for number in range(metadata.num_row_groups)
-            ]
-            _BOUNDS[key][name] = (
-                np.array([item.min for item in found], np.int64),
-                np.array([item.max for item in found], np.int64),
-            )
-    return _BOUNDS[key]
+def _level_of(rows: int) -> int:
+    """The level that a run belongs to by its size alone: what is large is not soon merged again."""
+    level = 0
+    while rows >= GROUP_ROWS * FANOUT ** (level + 1):
+        level += 1
+    return level

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from orchestration.engine.mapping import checked_table
 from orchestration.engine.stateful.group_state import GroupState
-from orchestration.engine.stateful.keyed import EXPIRY, FANOUT, HASH, key_hash
+from orchestration.engine.stateful.keyed import EXPIRY, HASH, key_hash
 from orchestration.engine.stateful.partials import BATCH, SEQUENCE
 from orchestration.engine.stateful.relation import Relation
 from orchestration.errors import SchemaError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestration.engine.stateful.execution import Execution
-    from orchestration.engine.stateful.keyed import KeyedState
     from orchestration.streams.operators import ApplyWithState
 
 __all__ = ["run_apply"]
@@ -321,7 +320,7 @@ class _Apply:
     def _merged(self, rows: str) -> str:
         """The newest row of every key; with the oldest run among them, no traces of removed keys."""
         last = self._last(rows)
-        if not _merges_the_oldest(self._state):
+        if not self._state.merges_oldest:
             return last
         return f"SELECT * FROM ({last}) WHERE {_EXISTS} OR {_TIMEOUT} IS NOT NULL"
 
@@ -375,10 +374,3 @@ def _empty(schema: pa.Schema) -> str:
         for item in schema
     )
     return f"SELECT {listed} WHERE false"
-
-
-def _merges_the_oldest(state: KeyedState) -> bool:
-    """Whether the runs about to be merged are those from the beginning on: of the last level."""
-    levels = [run.level for run in state.runs]
-    full = [level for level in set(levels) if levels.count(level) >= FANOUT]
-    return min(full) == max(levels)
