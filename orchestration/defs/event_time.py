@@ -55,7 +55,8 @@ def run_event_time(batches: Sequence[BatchProgress], held: Waiting | None) -> di
             metadata["watermark"] = dg.MetadataValue.timestamp(at)
         metadata["late_rows_total"] = report.late_rows
         if held.sentence is not None:
-            metadata["waiting_for"] = held.sentence
+            # Dagster does not wrap such lines, so it is two.
+            metadata["waiting_for"] = dg.MetadataValue.md(held.sentence.replace("; ", ";\n\n"))
         holding = report.holding
         if holding is not None and len(report.inputs) > 1:
             metadata["watermark_held_by"] = " and ".join(holding.sources) or holding.id

@@ -64,8 +64,11 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
     rows = sum(item.num_input_rows for item in batches)
     left = summary.backlog
     oldest = left.oldest if left is not None else None
+    timed = run_event_time(batches, facts.held)
     metadata: Metadata = {
         "summary": said(summary, facts, now),
+        # First, because it is asked first.
+        **{name: timed[name] for name in ("waiting_for", "watermark") if name in timed},
         "cost": dg.MetadataValue.md(cost_panel(facts.costs)),
         "batches": len(batches),
         "rows": rows,
@@ -79,7 +82,7 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
         "backlog_bytes": left.bytes if left is not None else 0,
         "lag_seconds": round(max(0.0, (now - oldest).total_seconds()), 3) if oldest else 0.0,
         "quarantined_rows_total": facts.status.rows_quarantined,
-        **run_event_time(batches, facts.held),
+        **timed,
     }
     if batches:
         metadata["progress"] = dg.MetadataValue.md(progress_table(batches))
