@@ -3,7 +3,9 @@
 import pytest
 
 from orchestration.streams.windows import session_window, window, window_time
-from tests.support.twins import AGGREGATES, Twins, both, stream, timed, windowed
+from tests.support.twins import AGGREGATES, Twins, both, running, stream, timed, windowed
+
+COUNTED = {"k": "VARCHAR", "n": "BIGINT"}
 
 #: Name to: number of sources, output mode, whether it is run batch by batch, and the stream.
 QUERIES = {
@@ -48,6 +50,8 @@ QUERIES = {
     "the first rows": (1, "append", False, lambda s: stream(s).limit(7)),
     "far ahead set aside": (1, "append", True,
         lambda s: windowed(timed(s, max_future="100 days"), n="count(*)")),
+    "a function with state": (1, "append", True,
+        lambda s: stream(s).apply_in_arrow_with_state(running, ["k"], {"n": "BIGINT"}, COUNTED)),
     "the time of the batch": (1, "append", True,
         lambda s: windowed(timed(s), n="count(*)").select("*", at="now()")),
 }  # fmt: skip

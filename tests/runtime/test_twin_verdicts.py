@@ -9,6 +9,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from orchestration import delta_sink, files, static, stream
 from orchestration.config import Settings
+from orchestration.runtime import twin_stateful
 from orchestration.runtime.blocked import skip_to_quarantine
 from orchestration.runtime.flush import flush
 from orchestration.runtime.query import StreamingQuery
@@ -214,7 +215,12 @@ def test_files_that_are_not_there_any_more_are_named(tmp_path, declare):
     assert "a.json" in found.reason
 
 
-def test_batches_replayed_into_a_partitioned_table_leave_the_last_of_each_key(tmp_path):
+@pytest.mark.parametrize("files_at_once", [500, 1])
+def test_batches_replayed_into_a_partitioned_table_leave_the_last_of_each_key(
+    tmp_path, monkeypatch, files_at_once
+):
+    monkeypatch.setattr(twin_stateful, "_EMITTED", files_at_once)
+
     def declare(source):
         return stream(source).group_by("k").agg(n="count(*)", at="max(now())")
 

@@ -2,6 +2,8 @@
 
 import random
 
+import pyarrow as pa
+
 from orchestration import stream
 from orchestration.streams.windows import session_window, window, window_time
 from orchestration.testing import MemoryStream, StreamTest
@@ -74,6 +76,13 @@ def windowed(rows, *keys, **columns):
     return rows.group_by(window("ts", "5 seconds"), *keys).agg(**(columns or AGGREGATES))
 
 
+def running(key, rows, state):
+    """How many rows of a key there were, with each batch that brings some."""
+    seen = (state.get() or {"n": 0})["n"] + rows.num_rows
+    state.update({"n": seen})
+    return pa.table({"k": [key["k"]], "n": [seen]})
+
+
 def both(left, right, how):
     """Two streams within two seconds."""
     return timed(left).join(
@@ -88,6 +97,7 @@ __all__ = [
     "SCHEMA",
     "Twins",
     "both",
+    "running",
     "session_window",
     "stream",
     "timed",
