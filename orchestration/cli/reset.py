@@ -30,8 +30,10 @@ def reset(context: Context, name: str, *, yes: bool) -> None:
     console = context.console()
     with query.open() as session:
         state = status(session)
+        replaces = query.sink.output_mode != "append"
+        rows = "" if replaces else f" ({count(state.rows, 'row')})"
         what = (
-            f"{redact(state.tables['sink'])} ({count(state.rows, 'row')}) and its quarantine "
+            f"{redact(state.tables['sink'])}{rows} and its quarantine "
             f"({count(state.rows_quarantined, 'record')}) will be emptied"
         )
         if "late" in state.tables:

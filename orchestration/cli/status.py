@@ -36,6 +36,7 @@ class _Found:
     panel: CostPanel
     event_time: EventTime
     open: str | None
+    output_mode: str
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -43,6 +44,7 @@ class _Found:
             "costs": self.panel.to_json(),
             "event_time": self.event_time.to_json(),
             "waiting_for": self.open,
+            "output_mode": self.output_mode,
         }
 
 
@@ -60,7 +62,8 @@ def status(context: Context, name: str | None, *, as_json: bool) -> None:
             held = waiting(session) if name else None
             told = event_time_of(newest)
             open_ = held.sentence if held is not None else None
-            found.append(_Found(query_status(session), costs(session), told, open_))
+            state, mode = query_status(session), query.sink.output_mode
+            found.append(_Found(state, costs(session), told, open_, mode))
     if as_json:
         items = [item.to_json() for item in found]
         context.emit(items[0] if name else items)
@@ -117,7 +120,9 @@ def _show_one(console: Console, item: _Found, now: datetime) -> None:
     if state.last_batch_id is not None:
         rows.append(("last batch", f"{state.last_batch_id} at {at(state.last_batch_at, now)}"))
         rows.append(("batches", f"{state.batches:,} (generation {state.generation})"))
-        rows.append(("rows", f"{state.rows:,} from {count(state.files, 'file')}"))
+        # Where batches replace rows, the table holds fewer than they gave.
+        given = "" if item.output_mode == "append" else " given by all batches together,"
+        rows.append(("rows", f"{state.rows:,}{given} from {count(state.files, 'file')}"))
         rows.append(("quarantined", f"{state.rows_quarantined:,}"))
     if told.stateful:
         rows.append(("watermark", f"{told.watermark} → headwater watermark {state.name}"))
