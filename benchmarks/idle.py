@@ -80,8 +80,12 @@ def main() -> int:
         ingested, idle = idle_seconds(Path(home), given.files)
     median = statistics.median(idle)
     print(f"{given.files:,} tiny files ingested in {ingested:.1f} s")
-    print(f"an idle run then works {median:.2f} s after start-up (of {_RUNS}: {max(idle):.2f} s)")
-    return 0 if median < _ALLOWED_SECONDS else 1
+    passed = median < _ALLOWED_SECONDS
+    print(
+        f"idle: a run with nothing to do works {median:.2f} s after start-up, {max(idle):.2f} s at "
+        f"most (less than {_ALLOWED_SECONDS} s is promised): {'good' if passed else 'TOO SLOW'}"
+    )
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -66,8 +66,7 @@ def run_drop_duplicates(
         seen = tables.create(f"SELECT o.* FROM ({found}) AS o SEMI JOIN {first} AS n ON {same}")
         fresh = tables.create(f"SELECT n.* FROM {first} AS n ANTI JOIN {seen} AS o ON {same}")
     count = int(tables.value(f"SELECT count(*) FROM {fresh}"))
-    leaving = state.live(dead, due)
-    removed = int(tables.value(f"SELECT count(*) FROM ({leaving})")) if leaving else 0
+    removed = state.count(dead, due)
     removed += int(tables.value(f"SELECT count(*) FROM {fresh} WHERE {EXPIRY} <= {due}"))
     listed = ", ".join([*keys, EXPIRY, HASH])
     state.add(tables.create(f"SELECT {listed} FROM {fresh} WHERE {EXPIRY} > {due}"))

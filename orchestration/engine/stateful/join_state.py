@@ -197,8 +197,7 @@ class StreamJoin:
         added = removed = 0
         for side in self._sides:
             state = self._states[side.name]
-            leaving = state.live(self._dead, self._due)
-            removed += self._count(leaving) if leaving is not None else 0
+            removed += state.count(self._dead, self._due)
             added += state.add(f"({self._to_remember(side)})")
             state.merge(self._due, _same)
             if self._told(side):

@@ -38,8 +38,10 @@ FANOUT = 8
 
 _PRUNE_ROWS = 16 * GROUP_ROWS  # smaller runs are read whole
 _PRUNE_KEYS = 4_096  # keys in one look-up; with more of them most row groups are hit
-_PRUNE_GROUPS = 64  # row groups whose rows are kept in memory; more are left to DuckDB
-_SPANS = 8  # of time in a run whose keys expire at any moment
+_PRUNE_EXPIRING = 65_536  # rows that are kept in memory; more are left to DuckDB
+# Spans of time in a run whose keys expire at any moment. A look-up reads the hashes of a row group
+# in each of them for every key; what expires in one of them is read once, and kept.
+_SPANS = 4
 
 
 def key_hash(keys: Sequence[str]) -> str:
@@ -116,12 +118,33 @@ class KeyedState:
                 continue
             file = self._file(run)
             groups = np.flatnonzero(file.live(after_us, last)).tolist()
-            if len(groups) > min(_PRUNE_GROUPS, file.groups // 2):
+            if not groups:
+                continue
+            rows = None
+            if file.count_between(groups, after_us, last) <= _PRUNE_EXPIRING:
+                rows = file.rows_between(groups, after_us, last, [*self._columns, EXPIRY, HASH])
+            if rows is None:
                 whole.append(run)
-            elif groups:
-                rows = file.read(groups, [*self._columns, EXPIRY, HASH])
+            elif rows.num_rows:
                 pieces.append(self._registered(rows, after_us, through_us))
         return self._together(pieces, whole, after_us, through_us)
+
+    def count(self, after_us: int, through_us: int) -> int:
+        """How many rows expire after one moment, and at another at the latest."""
+        runs = self._living(after_us, through_us)
+        small = [run for run in runs if run.rows <= _PRUNE_ROWS]
+        found = 0
+        if small:
+            rows = self._read(small, after_us, through_us)
+            found = int(self._tables.value(f"SELECT count(*) FROM ({rows})"))
+        for run in runs:
+            if run in small:
+                continue
+            file = self._file(run)
+            groups = np.flatnonzero(file.live(after_us, through_us)).tolist()
+            if groups:
+                found += file.count_between(groups, after_us, through_us)
+        return found
 
     def matching(self, table: str, after_us: int) -> str | None:
         """A SELECT of live rows, among them all whose key is in a table.
@@ -153,12 +176,13 @@ class KeyedState:
         for run in large:
             file = self._file(run)
             groups = np.flatnonzero(file.live(after_us, last) & file.holding(*wanted)).tolist()
-            if len(groups) * 2 > file.groups:
+            if not groups:
+                continue
+            rows = file.rows_of(groups, wanted[0], [*self._columns, EXPIRY, HASH])
+            if rows is None:
                 whole.append(run)
-            elif groups:
-                rows = file.rows_of(groups, wanted[0], [*self._columns, EXPIRY, HASH])
-                if rows.num_rows:
-                    pieces.append(self._registered(rows, after_us, through))
+            elif rows.num_rows:
+                pieces.append(self._registered(rows, after_us, through))
         return self._together(pieces, whole, after_us, through)
 
     def add(self, table: str) -> int:

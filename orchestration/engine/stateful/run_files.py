@@ -38,6 +38,10 @@ class RunFile:
         names = [schema.column(number).path for number in range(self._metadata.num_columns)]
         self._expiries = self._bounds(names.index(EXPIRY))
         self._hashes = self._bounds(names.index(HASH))
+        self._sizes = np.array(
+            [self._metadata.row_group(number).num_rows for number in range(self.groups)]
+        )
+        self._read: dict[int, Any] = {}
 
     @classmethod
     def of(cls, path: Path) -> RunFile:
@@ -73,7 +77,9 @@ class RunFile:
         with pq.ParquetFile(self._path, metadata=self._metadata) as file:
             return file.read_row_groups(list(groups), columns=list(columns))
 
-    def rows_of(self, groups: Sequence[int], hashes: Any, columns: Sequence[str]) -> pa.Table:
+    def rows_of(
+        self, groups: Sequence[int], hashes: Any, columns: Sequence[str]
+    ) -> pa.Table | None:
         """Rows of some hashes.
 
         First the hashes alone are read: of keys that are new, nothing else is.
@@ -82,13 +88,58 @@ class RunFile:
             groups: The only row groups that can hold them.
             hashes: In order.
             columns: Columns to read.
+
+        Returns:
+            ``None`` where more than half of the file's row groups have such rows.
         """
         found = self.read(groups, [HASH])[HASH].to_numpy()
         place = np.minimum(np.searchsorted(hashes, found), len(hashes) - 1)
-        hit = hashes[place] == found
-        sizes = np.array([self._metadata.row_group(group).num_rows for group in groups])
-        counts = np.add.reduceat(hit, np.cumsum(sizes) - sizes)
+        return self._where(groups, hashes[place] == found, columns)
+
+    def rows_between(
+        self, groups: Sequence[int], after_us: int, through_us: int, columns: Sequence[str]
+    ) -> pa.Table | None:
+        """Rows that expire after one moment, and by another; otherwise like :meth:`rows_of`."""
+        return self._where(groups, self._expiring(groups, after_us, through_us), columns)
+
+    def count_between(self, groups: Sequence[int], after_us: int, through_us: int) -> int:
+        """How many rows of some row groups expire after one moment, and by another."""
+        return int(np.count_nonzero(self._expiring(groups, after_us, through_us)))
+
+    def _expiring(self, groups: Sequence[int], after_us: int, through_us: int) -> Any:
+        """A mask of the rows of row groups by when they expire."""
+        least, greatest = self._expiries
+        places = np.array(groups)
+        mixed = (least[places] <= after_us) | (greatest[places] > through_us)
+        found = np.ones(int(self._sizes[places].sum()), np.bool_)
+        if mixed.any():
+            values = self._expiries_in(places[mixed].tolist())
+            found[np.repeat(mixed, self._sizes[places])] = (values > after_us) & (
+                values <= through_us
+            )
+        return found
+
+    def _expiries_in(self, groups: Sequence[int]) -> Any:
+        """The expiries of rows of row groups, kept for the next batch, which will ask for most.
+
+        The watermark stays in one span of the file's time for many batches.
+        """
+        missing = [group for group in groups if group not in self._read]
+        if len(self._read) + len(missing) > 2 * len(groups):
+            self._read = {group: self._read[group] for group in groups if group in self._read}
+        if missing:
+            values = self.read(missing, [EXPIRY])[EXPIRY].to_numpy()
+            parts = np.split(values, np.cumsum(self._sizes[missing])[:-1])
+            self._read |= {g: part.copy() for g, part in zip(missing, parts, strict=True)}
+        return np.concatenate([self._read[group] for group in groups])
+
+    def _where(self, groups: Sequence[int], hit: Any, columns: Sequence[str]) -> pa.Table | None:
+        """Rows of row groups by a mask; row groups without any are not read."""
+        sizes = self._sizes[groups]
+        counts = np.add.reduceat(hit, np.cumsum(sizes) - sizes, dtype=np.int64)
         wanted = [group for group, count in zip(groups, counts, strict=True) if count]
+        if len(wanted) * 2 > self.groups:
+            return None
         rows = self.read(wanted, columns)
         return rows.filter(pa.array(hit[np.repeat(counts > 0, sizes)]))
 
@@ -99,14 +150,14 @@ class RunFile:
         found = [int(known.min())] if len(known) else []
         mixed = np.flatnonzero((least <= after_us) & (greatest > after_us))
         if len(mixed):
-            values = self.read(mixed.tolist(), [EXPIRY])[EXPIRY].to_numpy()
+            values = self._expiries_in(mixed.tolist())
             found.append(int(values[values > after_us].min()))
         return min(found, default=None)
 
     def _bounds(self, column: int) -> tuple[Any, Any]:
         found: list[Any] = [
             self._metadata.row_group(number).column(column).statistics
-            for number in range(self._metadata.num_row_groups)
+            for number in range(self.groups)
         ]
         return (
             np.array([item.min for item in found], np.int64),
