@@ -2,7 +2,9 @@
 
 Left out, because ours differs on purpose there (semantics): additions without rows (a batch in
 Spark, none here), null keys in a full join (they match in Spark), restarts in Spark (it forgets the
-inputs' maxima), times between milliseconds in joins (Spark's strict test is a millisecond wide),
+inputs' maxima), times between milliseconds in joins (Spark's strict test is a millisecond wide), state rows of
+semi joins (Spark lets a left row go once it has met a partner), conditions of one side in outer
+joins (there Spark gives the rows that fail them at once),
 null times where rows are deduplicated within the watermark (Spark fails).
 """
 
@@ -46,12 +48,14 @@ class RandomCase:
         about: The query in words, for a failure.
         restarts: Before which steps we start anew.
         counts_groups: Whether Spark counts late groups where we count late rows.
+        state: Whether rows of state are compared.
     """
 
     case: Case
     about: str
     restarts: frozenset[int] = field(default=frozenset())
     counts_groups: bool = False
+    state: bool = True
 
 
 def random_case(kind: str, seed: int) -> RandomCase:
@@ -73,7 +77,9 @@ def random_case(kind: str, seed: int) -> RandomCase:
         no_data_batches=rng.random() < 0.75,
     )
     restarts = frozenset(number for number in range(1, len(steps)) if rng.random() < 0.15)
-    return RandomCase(case, made["about"], restarts, made.get("counts_groups", False))
+    return RandomCase(
+        case, made["about"], restarts, made.get("counts_groups", False), made.get("state", True)
+    )
 
 
 def _steps(rng, sources, *, nulls, fine):
@@ -185,6 +191,7 @@ def _sessions(rng):
         "sources": _ONE,
         "columns": ("window_start", "window_end", "k", *_AGGREGATES),
         "mode": mode,
+        "counts_groups": True,
     }
 
 
@@ -234,6 +241,7 @@ def _range_join(how):
             "columns": ("k", "lt", "a") if how == "semi" else ("k", "lt", "a", "k2", "rt", "b"),
             "nulls": ("lt", "rt", "a", "b") if how == "full" else ("k", "k2", "lt", "rt", "a", "b"),
             "fine": False,
+            "state": how != "semi",
         }
 
     return make
@@ -258,6 +266,7 @@ def _window_join(rng):
         # Null keys as in the range joins; rows of a null time have no window here.
         "nulls": ("a", "b"),
         "fine": False,
+        "state": how != "semi",
     }
 
 

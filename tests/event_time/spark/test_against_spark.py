@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.event_time.case import additions_of, told
+from tests.event_time.case import Batch, additions_of, told
 from tests.event_time.cases import CASES
 from tests.event_time.run import kit, observe
 from tests.event_time.spark.random_streams import KINDS, random_case
@@ -55,19 +57,16 @@ def _agree(play, tmp_path, kind, seed):
         *(f"  {step.add}" for step in case.steps),
     ]
     for number, (mine, wanted) in enumerate(zip(ours, spark, strict=True)):
-        assert [told(case, batch) for batch in map(_comparable(made), mine)] == [
-            told(case, batch) for batch in map(_comparable(made), wanted)
+        assert [_shown(made, batch) for batch in mine] == [
+            _shown(made, batch) for batch in wanted
         ], "\n".join([f"after addition {number} (ours, then Spark's)", *shown])
 
 
-def _comparable(made):
-    """Rows, watermark and state; late rows as such, or only whether there were any."""
-
-    def change(batch):
-        late = min(batch.late, 1) if made.counts_groups else batch.late
-        return type(batch)(batch.rows, batch.watermark, late, batch.state)
-
-    return change
+def _shown(made, batch):
+    """Rows, watermark and, where they are counted alike, late rows and rows of state."""
+    late = min(batch.late, 1) if made.counts_groups else batch.late
+    like = None if made.state else Batch(())
+    return told(made.case, replace(batch, late=late), like=like)
 
 
 def _on_spark(play, case):
@@ -99,6 +98,4 @@ def test_a_case_of_the_table(play, case):
 
 def _late_or_not(batch):
     # Spark counts late groups where we count late rows: that there are any must agree.
-    from dataclasses import replace
-
     return replace(batch, late=min(batch.late, 1))
