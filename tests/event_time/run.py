@@ -34,7 +34,7 @@ def dialect(folder):
             ),
             path,
         )
-        return static(str(path), format="parquet")
+        return static(str(path), format="parquet", schema=schema)
 
     return SimpleNamespace(
         window=window, session_window=session_window, window_time=window_time, table=table
