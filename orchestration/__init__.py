@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from orchestration.defs.pipeline import full_reprocess_asset as full_reprocess_asset
     from orchestration.defs.pipeline import incremental_asset as incremental_asset
     from orchestration.defs.pipeline import pipeline as pipeline
+    from orchestration.engine.stateful.group_state import GroupState as GroupState
+    from orchestration.runtime.collecting import collect as collect
     from orchestration.runtime.query import StreamingQuery as StreamingQuery
     from orchestration.runtime.triggers import available_now as available_now
     from orchestration.runtime.triggers import once as once
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from orchestration.streams.windows import window_time as window_time
 
 _HOME = {
+    "GroupState": "orchestration.engine.stateful.group_state",
     "Pipeline": "orchestration.defs.pipeline",
     "Stream": "orchestration.streams.builder",
     "StreamingQuery": "orchestration.runtime.query",
     "available_now": "orchestration.runtime.triggers",
+    "collect": "orchestration.runtime.collecting",
     "delta_sink": "orchestration.sinks.declaration",
     "files": "orchestration.sources.files",
     "full_reprocess_asset": "orchestration.defs.pipeline",
@@ -47,10 +51,12 @@ _HOME = {
 }
 
 __all__ = [
+    "GroupState",
     "Pipeline",
     "Stream",
     "StreamingQuery",
     "available_now",
+    "collect",
     "delta_sink",
     "files",
     "full_reprocess_asset",
