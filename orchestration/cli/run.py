@@ -19,7 +19,7 @@ from orchestration.redaction import redact
 from orchestration.runtime.waiting import Waiting, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from types import FrameType
 
@@ -74,8 +74,10 @@ def run_shown(
             "Ctrl-C ends it after the batch in hand"
         )
     with _stopping(console) as stop, BatchBar(console) as bar:
-        summary = query.execute(
-            trigger, on_plan=bar.planned, on_batch=bar.finished, stop=stop, clock=clock
+        summary = _beside(
+            lambda: query.execute(
+                trigger, on_plan=bar.planned, on_batch=bar.finished, stop=stop, clock=clock
+            )
         )
     show_summary(console, query, summary, clock.now(), stopped=stop.is_set())
     return summary
@@ -158,6 +160,29 @@ def _idle(query: StreamingQuery, summary: RunSummary, now: datetime) -> str:
         last.plan.timestamp if last else None,
         now,
     )
+
+
+def _beside(work: Callable[[], RunSummary]) -> RunSummary:
+    """Do the work in a thread of its own, so that this one is free for signals.
+
+    The engine may be inside a statement for minutes, and Python's handlers wait for the main
+    thread to come back from it.
+    """
+    done: list[RunSummary] = []
+    failed: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            failed.append(error)
+
+    thread = threading.Thread(target=target, name="run", daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 @contextmanager
