@@ -6,7 +6,7 @@ from benchmarks.clicks import write_clicks
 
 def test_windows_are_what_the_oracle_says(tmp_path):
     landing = tmp_path / "landing"
-    write_clicks(landing, 20_000, 40, per_second=5)
+    write_clicks(landing, 20_000, 200, per_second=5)
     groups, late = expected = windows.oracle(landing)
     windows.query(landing, tmp_path)
     assert windows.query_rows(tmp_path) == expected

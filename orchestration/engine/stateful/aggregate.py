@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from orchestration.engine.stateful.aggregation import END, AggregationSql, columns_of
 from orchestration.engine.stateful.keyed import EXPIRY, HASH
@@ -48,47 +46,56 @@ def run_aggregate(
     if job.full is not None and not execution.late.leaves_out(operator.id):
         groups = sql.made(sql.expanded(f"({relation.sql})"), closing=closing)
         return Relation(sql.result(_due(execution, groups, lag, closing=closing)), schema)
-    if closing and job.full is None:
-        rows, late = _in_time(execution, relation, operator, sql, lag)
+    if job.full is None and closing:
+        made, late = _made_in_one_pass(execution, relation, operator, sql, lag)
     else:
         kept = execution.kept(relation, columns_kept(execution, operator))
         rows, late = sql.expanded(f"({kept.sql})"), 0
         if closing:
             expanded = tables.create(rows)
-            told = [*kept.schema.names, *([END] if _repeats(sql) else [])]
+            told = _told(kept, sql)
             rows, late = execution.late.split(
                 expanded, operator.id, told, END, execution.late_us(lag)
             )
-    groups = sql.made(rows, closing=closing)
-    if job.full is not None:
-        return Relation(sql.result(_due(execution, groups, lag, closing=closing)), schema)
-    made = tables.create(groups)
+        groups = sql.made(rows, closing=closing)
+        if job.full is not None:
+            return Relation(sql.result(_due(execution, groups, lag, closing=closing)), schema)
+        made = tables.create(groups)
     state = execution.keyed(operator.id, sql.state_columns, sql.group_columns, by_expiry=closing)
     return Relation(
         _carried_over(execution, operator, sql, state, made, lag, closing, late), schema
     )
 
 
-def _in_time(
+def _made_in_one_pass(
     execution: Execution, relation: Relation, operator: Aggregate, sql: AggregationSql, lag: int
 ) -> tuple[str, int]:
-    """A SELECT of a batch's rows with their windows, without the late ones, and how many these are.
+    """A table of the groups of a batch's rows that are in time, and how many rows are not.
 
-    Only what the aggregation needs is put into a table, once, with the windows; all the columns
-    of a row are put together where it is late, and nowhere else.
+    A row is late with its whole group, so rows need not be kept to be looked at again: late groups
+    are made with the others, each with the texts of its rows, and taken out.
     """
-    watermark = execution.late_us(lag)
+    tables, watermark = execution.tables, execution.late_us(lag)
     names = {name.lower() for name in columns_of(operator)}
-    listed = [item.name for item in relation.schema if item.name.lower() in names]
-    told = [*relation.schema.names, *([END] if _repeats(sql) else [])]
-    text = f"CASE WHEN {END} <= {watermark} THEN {row_text(told)} END AS {_LATE}"
-    columns = ", ".join([*map(quote_identifier, listed), END, *relation.hidden])
-    expanded = sql.expanded(f"({relation.sql})")
-    fields: list[pa.Field[Any]] = [pa.field(name, pa.null()) for name in (*listed, END, _LATE)]
-    kept = execution.kept(
-        Relation(f"SELECT {columns}, {text} FROM ({expanded})", pa.schema(fields), relation.hidden)
-    )
-    return execution.late.split(f"({kept.sql})", operator.id, (), END, watermark, text=_LATE)
+    columns = [quote_identifier(x.name) for x in relation.schema if x.name.lower() in names]
+    text = f"CASE WHEN {END} <= {watermark} THEN {row_text(_told(relation, sql))} END AS {_LATE}"
+    listed = ", ".join([*columns, END, *relation.hidden, text])
+    rows = f"SELECT {listed} FROM ({sql.expanded(f'({relation.sql})')})"
+    also = [f"list({_LATE}) FILTER (WHERE {_LATE} IS NOT NULL) AS {_LATE}"]
+    also += [f"max({name}) AS {name}" for name in relation.measured]
+    groups = tables.create(sql.made(rows, closing=True, also=also))
+    execution.measure(groups, relation.measured)
+    late = f"SELECT unnest({_LATE}) AS {_LATE}, {END} FROM {groups} WHERE {END} <= {watermark}"
+    count = execution.late.take(f"({late})", operator.id, _LATE, END, watermark)
+    if not count:
+        return groups, 0
+    return tables.create(f"SELECT * FROM {groups} WHERE {END} > {watermark}"), count
+
+
+def _told(relation: Relation, sql: AggregationSql) -> list[str]:
+    """The columns that tell a late row; where it may be in several windows, its window too."""
+    repeats = sql.window is not None and sql.window.slide_us < sql.window.length_us
+    return [*relation.schema.names, *([END] if repeats else [])]
 
 
 def _carried_over(
@@ -198,11 +205,6 @@ def columns_kept(execution: Execution, operator: Aggregate) -> list[str] | None:
 def closes(execution: Execution, sql: AggregationSql) -> bool:
     """Whether groups leave when the watermark reaches their end; in complete mode none does."""
     return sql.operator.watermarked and execution.job.output_mode != "complete"
-
-
-def _repeats(sql: AggregationSql) -> bool:
-    """Whether a row may be in several windows, so that its window tells it too."""
-    return sql.window is not None and sql.window.slide_us < sql.window.length_us
 
 
 def _columns(sql: AggregationSql) -> str:

@@ -146,14 +146,15 @@ class AggregationSql:
         ]
         return f"SELECT *, {', '.join(keys)} FROM ({rows})" if keys else rows
 
-    def made(self, rows: str, *, closing: bool) -> str:
+    def made(self, rows: str, *, closing: bool, also: Sequence[str] = ()) -> str:
         """States of the groups in a SELECT of expanded rows.
 
         Args:
             rows: The SELECT.
             closing: Whether groups expire at their end.
+            also: More columns, SQL over the rows of a group.
         """
-        own = [f"{self._batch} AS {BATCH}", *self.parts_made]
+        own = [f"{self._batch} AS {BATCH}", *self.parts_made, *also]
         if not self.operator.keys:
             # One group, which is there without any row too, as in SQL.
             listed = ", ".join([f"CAST({NEVER} AS BIGINT) AS {END}", *own])

@@ -257,17 +257,19 @@ class Execution:
             found = [item for item in schema if item.name.lower() in wanted]
             schema = pa.schema(found or list(schema)[:1])
         table = self.tables.create(f"SELECT {relation.listed(schema.names)} FROM ({relation.sql})")
-        for name in relation.hidden:
-            if name == SEQUENCE:
-                continue
-            greatest = self.tables.value(f"SELECT max({name}) FROM {table}")
-            if greatest is not None:
-                key = self._measured[name]
-                self._maxima[key] = max(int(greatest), self._maxima.get(key, int(greatest)))
+        self.measure(table, relation.measured)
         hidden = (SEQUENCE,) if relation.numbered else ()
         return Relation(
             f"SELECT {Relation('', schema, hidden).listed()} FROM {table}", schema, hidden
         )
+
+    def measure(self, table: str, columns: Sequence[str]) -> None:
+        """Take down the greatest event times in a table, column by column."""
+        for name in columns:
+            greatest = self.tables.value(f"SELECT max({name}) FROM {table}")
+            if greatest is not None:
+                key = self._measured[name]
+                self._maxima[key] = max(int(greatest), self._maxima.get(key, int(greatest)))
 
     def ordered(self, relation: Relation) -> Relation:
         """With an order of arrival, where the plan needs one and the rows have none.

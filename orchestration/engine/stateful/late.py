@@ -48,8 +48,6 @@ class Late:
         columns: Sequence[str],
         time_us: str,
         watermark_us: int,
-        *,
-        text: str | None = None,
     ) -> tuple[str, int]:
         """Take the late rows out.
 
@@ -59,7 +57,6 @@ class Late:
             columns: Columns of the table that tell a row, as they are named.
             time_us: SQL of the moment that must come after the watermark, microseconds.
             watermark_us: The late watermark.
-            text: Column of the table that has the late rows' text already, see :func:`row_text`.
 
         Returns:
             A SELECT of the rows that are in time, and how many are not.
@@ -67,21 +64,42 @@ class Late:
         if self._job.full is not None:
             return self._without_left_out(table, operator, columns), 0
         condition = f"{time_us} <= {watermark_us}"
-        count = int(self._tables.value(f"SELECT count(*) FROM {table} WHERE {condition}"))
+        count = self.take(
+            f"(SELECT * FROM {table} WHERE {condition})",
+            operator,
+            row_text(columns),
+            time_us,
+            watermark_us,
+        )
+        if not count:
+            return f"SELECT * FROM {table}", 0
+        return f"SELECT * FROM {table} WHERE ({condition}) IS NOT TRUE", count
+
+    def take(self, late: str, operator: str, text: str, time_us: str, watermark_us: int) -> int:
+        """Keep late rows, where they are wanted.
+
+        Args:
+            late: The rows: a SELECT in brackets. It is read twice.
+            operator: Id of the operator that they are too late for.
+            text: SQL of a row's text, see :func:`row_text`.
+            time_us, watermark_us: As for :meth:`split`.
+
+        Returns:
+            How many they are.
+        """
+        count = int(self._tables.value(f"SELECT count(*) FROM {late}"))
         if count and self._job.on_late == "table":
             self._kept.append(
                 self._tables.create(
                     f"SELECT {quote_literal(operator)} AS operator, "
                     f"{timestamp_of(time_us)} AS event_time, "
                     f"{timestamp_of(str(watermark_us))} AS watermark, "
-                    f'{text or row_text(columns)} AS "row", {self._job.batch_id} AS batch_id, '
+                    f'{text} AS "row", {self._job.batch_id} AS batch_id, '
                     f"TIMESTAMPTZ {quote_literal(self._job.timestamp.isoformat())} AS late_at "
-                    f"FROM {table} WHERE {condition}"
+                    f"FROM {late}"
                 )
             )
-        if not count:
-            return f"SELECT * FROM {table}", 0
-        return f"SELECT * FROM {table} WHERE ({condition}) IS NOT TRUE", count
+        return count
 
     def write(self) -> tuple[DataFile, ...]:
         """Write what was kept as files of the late table."""

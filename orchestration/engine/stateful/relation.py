@@ -43,6 +43,11 @@ class Relation:
         """Whether the arrival order of rows is known."""
         return SEQUENCE in self.hidden
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The hidden columns that are event times to be measured."""
+        return tuple(name for name in self.hidden if name != SEQUENCE)
+
     def listed(self, names: Iterable[str] | None = None) -> str:
         """Its columns, or some of them, and the hidden ones, for a SELECT."""
         chosen = self.schema.names if names is None else list(names)
