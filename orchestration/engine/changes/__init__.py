@@ -1,0 +1,1 @@
+"""Changes of rows, put into tables of what is and of what was."""
