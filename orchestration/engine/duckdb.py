@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestration.engine.allocator import keep_freed_memory
 from orchestration.engine.base import BatchJob, BatchOutput, FilesInput, TableInput
 from orchestration.engine.compare import Comparison, TableFile, compare_files, read_rows
 from orchestration.engine.connection import Limits
@@ -64,6 +65,7 @@ class DuckDBEngine:
             memory_limit, threads, spill_dir or Path(tempfile.gettempdir()) / "headwater-spill"
         )
         self._threads = min(threads or os.cpu_count() or 1, 8)
+        keep_freed_memory()
         self._described: dict[Any, pa.Schema] = {}
         self._kept: tuple[Any, duckdb.DuckDBPyConnection] | None = None
         self._describing: Describer | None = None
