@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from orchestration.runtime.triggers import once as once
     from orchestration.runtime.triggers import processing_time as processing_time
     from orchestration.sinks.declaration import delta_sink as delta_sink
+    from orchestration.sinks.scd import scd1_sink as scd1_sink
+    from orchestration.sinks.scd import scd2_sink as scd2_sink
+    from orchestration.sources.delta_declared import delta as delta
     from orchestration.sources.files import files as files
     from orchestration.streams.builder import Stream as Stream
     from orchestration.streams.builder import stream as stream
@@ -36,6 +39,7 @@ _HOME = {
     "StreamingQuery": "orchestration.runtime.query",
     "available_now": "orchestration.runtime.triggers",
     "collect": "orchestration.runtime.collecting",
+    "delta": "orchestration.sources.delta_declared",
     "delta_sink": "orchestration.sinks.declaration",
     "files": "orchestration.sources.files",
     "full_reprocess_asset": "orchestration.defs.pipeline",
@@ -43,6 +47,8 @@ _HOME = {
     "once": "orchestration.runtime.triggers",
     "pipeline": "orchestration.defs.pipeline",
     "processing_time": "orchestration.runtime.triggers",
+    "scd1_sink": "orchestration.sinks.scd",
+    "scd2_sink": "orchestration.sinks.scd",
     "session_window": "orchestration.streams.windows",
     "static": "orchestration.streams.static",
     "stream": "orchestration.streams.builder",
@@ -57,6 +63,7 @@ __all__ = [
     "StreamingQuery",
     "available_now",
     "collect",
+    "delta",
     "delta_sink",
     "files",
     "full_reprocess_asset",
@@ -64,6 +71,8 @@ __all__ = [
     "once",
     "pipeline",
     "processing_time",
+    "scd1_sink",
+    "scd2_sink",
     "session_window",
     "static",
     "stream",

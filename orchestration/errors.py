@@ -22,7 +22,17 @@
     │   ├── SourceUnavailable       a store or bucket does not answer             (transient)
     │   ├── FileChanged             a planned file changed before it was read
     │   ├── FileMissing             a planned file vanished before it was read
-    │   └── FileRewritten           a file read before has new content, and on_rewrite="fail"
+    │   ├── FileRewritten           a file read before has new content, and on_rewrite="fail"
+    │   ├── TableRewritten          rows of a Delta table changed or went, and on_change="fail" (refused)
+    │   ├── TableReplaced           another Delta table stands where one was read            (refused)
+    │   ├── TableColumnsChanged     a Delta table has other columns than the stream          (refused)
+    │   ├── TableLogGone            a Delta table's log was cleaned past the offset          (refused)
+    │   ├── TableUnsupported        a Delta table needs what this reader cannot do           (refused)
+    │   ├── SourceNotReady          a server lacks a setting, a right or a key            (refused)
+    │   ├── SlotInUse               another consumer reads the replication slot         (transient)
+    │   ├── SlotLost                the replication slot is gone, or was moved on         (refused)
+    │   ├── PublicationChanged      the publication is not the one that was read          (refused)
+    │   └── ServerChanged           another database server answers                       (refused)
     ├── BadRecords                  records could not be read, and the query says to fail
     └── SinkError
         ├── SinkUnavailable         the table's store does not answer             (transient)
@@ -64,17 +74,27 @@ __all__ = [
     "IncompatibleQuery",
     "LeaseLost",
     "OutputModeError",
+    "PublicationChanged",
     "QueryAlreadyRunning",
     "Refused",
     "SchemaError",
+    "ServerChanged",
     "SinkConflict",
     "SinkError",
     "SinkOwned",
     "SinkReplaced",
     "SinkSchemaChanged",
     "SinkUnavailable",
+    "SlotInUse",
+    "SlotLost",
     "SourceError",
+    "SourceNotReady",
     "SourceUnavailable",
+    "TableColumnsChanged",
+    "TableLogGone",
+    "TableReplaced",
+    "TableRewritten",
+    "TableUnsupported",
     "Transient",
     "UnknownQuery",
     "UnsafeStore",
@@ -184,6 +204,46 @@ class FileMissing(SourceError):
 
 class FileRewritten(SourceError):
     """A file that was read before has new content, and ``on_rewrite="fail"``."""
+
+
+class TableRewritten(Refused, SourceError):
+    """Rows that a Delta table held were changed or deleted, and ``on_change="fail"``."""
+
+
+class TableReplaced(Refused, SourceError):
+    """Another Delta table, or another history, stands where one was read."""
+
+
+class TableColumnsChanged(Refused, SourceError):
+    """A Delta table has other columns than the stream that reads it."""
+
+
+class TableLogGone(Refused, SourceError):
+    """The log of a Delta table was cleaned past what is still to be read."""
+
+
+class TableUnsupported(Refused, SourceError):
+    """A Delta table has a feature that cannot be read."""
+
+
+class SourceNotReady(Refused, SourceError):
+    """A database cannot be followed as it is: a setting, a right or a key is missing."""
+
+
+class SlotInUse(Transient, SourceError):
+    """Another session reads the replication slot just now."""
+
+
+class SlotLost(Refused, SourceError):
+    """The replication slot is gone, was invalidated, or was moved on by somebody else."""
+
+
+class PublicationChanged(Refused, SourceError):
+    """The publication, or a table in it, is not the one that the query has read so far."""
+
+
+class ServerChanged(Refused, SourceError):
+    """Another database server answers than the one that the query has read so far."""
 
 
 class BadRecords(SourceError):

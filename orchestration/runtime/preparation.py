@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from orchestration.errors import CursorStoreBehindSink, IncompatibleQuery
 from orchestration.runtime.history import StoredHistory
 from orchestration.sinks.commit import behind_sink
-from orchestration.sources.base import Limits, TableInput
-from orchestration.streams.fingerprint import compare, fingerprint
+from orchestration.sources.base import KnowsColumns, Limits, TableInput
+from orchestration.streams.fingerprint import compare
 from orchestration.streams.schema import schema_to_json
 
 if TYPE_CHECKING:
@@ -54,12 +54,7 @@ def prepare(session: Session, lease: Lease) -> bool:
             remember_listing(session, lease, session.source.name, backlog.listing)
         if inferred is None or not session.bind(inferred):
             return False
-    print_ = fingerprint(
-        session.stream,
-        session.output_schema,
-        session.query.sink.output_mode,
-        session.query.sink.partition_by,
-    )
+    print_ = session.fingerprint()
     if generation is None:
         # Looked at before anything is recorded: a lost store must not become a fresh start.
         _check_unknown(session)
@@ -104,6 +99,9 @@ def infer_schema(session: Session, history: SourceHistory) -> tuple[dict[str, st
     """
     source = session.source
     backlog = source.poll(history, clock=session.clock, settings=session.settings)
+    if isinstance(source, KnowsColumns):
+        known = source.found_schema(backlog)
+        return None if known is None else schema_to_json(known), backlog
     if backlog.empty:
         return None, backlog
     part, _ = source.take(backlog, INFER_SAMPLE, settings=session.settings)

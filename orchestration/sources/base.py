@@ -27,6 +27,7 @@ __all__ = [
     "FileFormat",
     "FilesInput",
     "InputFile",
+    "KnowsColumns",
     "LimitOverrides",
     "Limits",
     "Source",
@@ -221,3 +222,11 @@ class Source(Protocol):
 
     def acknowledge(self, part: Slice) -> None:
         """A slice's rows are committed and will never be asked for again; idempotent."""
+
+
+@runtime_checkable
+class KnowsColumns(Protocol):
+    """A source that says which columns its data has, so that no sample of it is read."""
+
+    def found_schema(self, backlog: Backlog) -> pa.Schema | None:
+        """Columns of the data as :meth:`Source.poll` saw them; ``None`` where it saw none."""
