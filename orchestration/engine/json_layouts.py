@@ -102,7 +102,8 @@ class Layouts:
             with self._lock:
                 if layout not in self._layouts:
                     self._layouts = (*self._layouts, layout)
-                    return True
+            if layout not in done:
+                return True  # perhaps one that another thread has added meanwhile
         with self._lock:
             self._misses += 1
         return False
