@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from orchestration.runtime.progress import BatchProgress
     from orchestration.runtime.session import Session
+    from orchestration.sinks.declaration import DeltaSink
     from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
 
@@ -125,6 +126,7 @@ class StreamTest:
     Args:
         stream: The stream under test.
         output_mode: As for :func:`~orchestration.delta_sink`.
+        sink: Instead of such a sink: ``scd1_sink(...)``, ``scd2_sink(...)``.
         no_data_batches: Whether a batch without input may run to close what a watermark passed.
         watermark_policy: ``min`` or ``max`` of several watermarked inputs.
         home: Directory for everything; a temporary one, deleted with the test, by default.
@@ -141,6 +143,7 @@ class StreamTest:
         stream: Stream,
         output_mode: OutputMode = "append",
         *,
+        sink: DeltaSink | None = None,
         no_data_batches: bool = True,
         watermark_policy: WatermarkPolicy = "min",
         home: Path | None = None,
@@ -161,7 +164,7 @@ class StreamTest:
         self.query = StreamingQuery(
             name,
             stream,
-            sink=delta_sink(name, output_mode=output_mode, **sink_options),
+            sink=sink or delta_sink(name, output_mode=output_mode, **sink_options),
             settings=self.settings,
             watermark_policy=watermark_policy,
             no_data_batches=no_data_batches,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from orchestration.cli.words import count, duration, size
+from orchestration.runtime.change_counts import ChangeCounts
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -82,7 +83,7 @@ class BatchBar:
             parts = [
                 count(batch.files, "file"),
                 size(batch.bytes),
-                count(batch.num_output_rows, "row"),
+                _given(batch),
                 duration(seconds),
                 f"{batch.num_input_rows / seconds:,.0f} rows/s",
             ]
@@ -96,3 +97,9 @@ class BatchBar:
         if batch.skipped:
             parts.append("skipped to quarantine")
         self._progress.console.print(f"  batch {batch.batch_id:<5} " + " · ".join(parts))
+
+
+def _given(batch: BatchProgress) -> str:
+    """What the batch gave to the sink, in a word."""
+    changes = ChangeCounts.of([batch])
+    return count(batch.num_output_rows, "row") if changes is None else changes.sentence

@@ -11,6 +11,7 @@ from orchestration.cli.context import Context, json_option, name_argument, pass_
 from orchestration.cli.event_time import event_time_of
 from orchestration.cli.words import at, count, duration, size
 from orchestration.clock import SystemClock
+from orchestration.runtime.change_counts import ChangeCounts
 from orchestration.runtime.status import history as query_history
 
 if TYPE_CHECKING:
@@ -49,9 +50,12 @@ def history(context: Context, name: str, limit: int, *, as_json: bool) -> None:
 def _table(batches: list[BatchProgress], now: datetime, *, narrow: bool) -> Table:
     about = [event_time_of(batch) for batch in batches]
     timed = any(item.stateful for item in about)
+    changed = [ChangeCounts.of([batch]) for batch in batches]
+    changing = any(item is not None for item in changed)
     narrow = narrow and timed
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("batch", "at", "files", "bytes", "rows in", "rows out", "bad", "time"):
+    out = ("inserted", "updated", "deleted", "ignored") if changing else ("rows out",)
+    for heading in ("batch", "at", "files", "bytes", "rows in", *out, "bad", "time"):
         if not (narrow and heading in {"at", "files", "bytes", "bad"}):
             table.add_column(heading, justify="left" if heading == "at" else "right")
     if timed:
@@ -61,13 +65,13 @@ def _table(batches: list[BatchProgress], now: datetime, *, narrow: bool) -> Tabl
     if not narrow:
         table.add_column("version", justify="right")
     table.add_column("")
-    for batch, told in zip(batches, about, strict=True):
+    for batch, told, counts in zip(batches, about, changed, strict=True):
         watermark = told.watermark_short if narrow else told.watermark
         table.add_row(
             str(batch.batch_id),
             *(() if narrow else (at(batch.at, now), f"{batch.files:,}", size(batch.bytes))),
             f"{batch.num_input_rows:,}",
-            f"{batch.num_output_rows:,}",
+            *_given(batch, counts, changing=changing),
             *(() if narrow else (f"{batch.quarantined_rows:,}",)),
             duration(batch.batch_duration_ms / 1000),
             *((watermark, f"{told.late:,}", f"{told.state_rows:,}") if timed else ()),
@@ -75,6 +79,12 @@ def _table(batches: list[BatchProgress], now: datetime, *, narrow: bool) -> Tabl
             _mark(batch),
         )
     return table
+
+
+def _given(batch: BatchProgress, counts: ChangeCounts | None, *, changing: bool) -> list[str]:
+    if not changing:
+        return [f"{batch.num_output_rows:,}"]
+    return [f"{number:,}" for number in (counts or ChangeCounts()).to_json().values()]
 
 
 def _mark(batch: BatchProgress) -> str:

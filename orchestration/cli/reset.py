@@ -30,7 +30,7 @@ def reset(context: Context, name: str, *, yes: bool) -> None:
     console = context.console()
     with query.open() as session:
         state = status(session)
-        replaces = query.sink.output_mode != "append"
+        replaces = query.sink.mode != "append"
         rows = "" if replaces else f" ({count(state.rows, 'row')})"
         what = (
             f"{redact(state.tables['sink'])}{rows} and its quarantine "

@@ -16,6 +16,7 @@ from orchestration.cli.trigger import trigger_option
 from orchestration.cli.words import count, duration, nothing_new, size
 from orchestration.clock import SystemClock
 from orchestration.redaction import redact
+from orchestration.runtime.change_counts import ChangeCounts
 from orchestration.runtime.waiting import Waiting, waiting
 
 if TYPE_CHECKING:
@@ -109,11 +110,16 @@ def show_summary(
     seconds = sum(item.batch_duration_ms for item in batches) / 1000
     sink = batches[-1].sink
     version = "" if sink.version is None else f" (version {sink.version})"
+    changes = ChangeCounts.of(batches)
+    taken = sum(item.num_input_rows for item in batches)
+    what = count(rows, "row") if changes is None else count(taken, "change")
     console.print(
-        f"{name}: {count(len(batches), 'batch', 'batches')}, {count(rows, 'row')} from "
+        f"{name}: {count(len(batches), 'batch', 'batches')}, {what} from "
         f"{count(files, 'file')} ({size(read)}) in {duration(seconds)}",
         style="bold green",
     )
+    if changes is not None:
+        console.print(f"  {changes.sentence}")
     console.print(f"  table {sink.description}{version}")
     for batch in batches:
         if batch.replayed:

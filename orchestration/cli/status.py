@@ -13,6 +13,7 @@ from orchestration.cli.event_time import EventTime, event_time_of
 from orchestration.cli.words import at, count, details, duration, size
 from orchestration.clock import SystemClock
 from orchestration.redaction import redact
+from orchestration.runtime.change_counts import ChangeCounts
 from orchestration.runtime.status import CostPanel, QueryStatus, costs, history
 from orchestration.runtime.status import status as query_status
 from orchestration.runtime.waiting import waiting
@@ -30,13 +31,17 @@ _COLOURS = {"blocked": "bold red", "unfinished": "yellow", "resetting": "yellow"
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """One query: where it stands, what it cost, its event time, and what waits for that."""
+    """One query: where it stands, what it cost, its event time, and what waits for that.
+
+    And what its last batch did to its table, where it applied changes.
+    """
 
     state: QueryStatus
     panel: CostPanel
     event_time: EventTime
     open: str | None
     output_mode: str
+    changes: ChangeCounts | None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -45,6 +50,7 @@ class _Found:
             "event_time": self.event_time.to_json(),
             "waiting_for": self.open,
             "output_mode": self.output_mode,
+            "changes": None if self.changes is None else self.changes.to_json(),
         }
 
 
@@ -62,8 +68,9 @@ def status(context: Context, name: str | None, *, as_json: bool) -> None:
             held = waiting(session) if name else None
             told = event_time_of(newest)
             open_ = held.sentence if held is not None else None
-            state, mode = query_status(session), query.sink.output_mode
-            found.append(_Found(state, costs(session), told, open_, mode))
+            state, mode = query_status(session), query.sink.mode
+            changes = None if newest is None else ChangeCounts.of([newest])
+            found.append(_Found(state, costs(session), told, open_, mode, changes))
     if as_json:
         items = [item.to_json() for item in found]
         context.emit(items[0] if name else items)
@@ -123,6 +130,8 @@ def _show_one(console: Console, item: _Found, now: datetime) -> None:
         # Where batches replace rows, the table holds fewer than they gave.
         given = "" if item.output_mode == "append" else " given by all batches together,"
         rows.append(("rows", f"{state.rows:,}{given} from {count(state.files, 'file')}"))
+        if item.changes is not None:
+            rows.append(("last changes", item.changes.sentence))
         rows.append(("quarantined", f"{state.rows_quarantined:,}"))
     if told.stateful:
         rows.append(("watermark", f"{told.watermark} → headwater watermark {state.name}"))

@@ -126,7 +126,7 @@ def incremental_spec(pipeline: Pipeline) -> dg.AssetSpec:
         group_name=options.group,
         code_version=code_version(pipeline),
         owners=list(options.owners),
-        tags={"headwater/output_mode": pipeline.query.sink.output_mode, **options.tags},
+        tags={"headwater/output_mode": pipeline.query.sink.mode, **options.tags},
         kinds=kinds(pipeline, "sink"),
     )
 
@@ -200,7 +200,7 @@ def _table_metadata(pipeline: Pipeline, role: Role) -> dict[str, Any]:
         "dagster/storage_kind": "deltalake",
     }
     if role == "sink":
-        metadata["output_mode"] = query.sink.output_mode
+        metadata["output_mode"] = query.sink.mode
         if not query.is_plain and query.sink.on_late == "table":
             late = table_uri(query.settings, query.sink, "late")
             metadata["late_rows_go_to"] = dg.MetadataValue.path(redact(late))
@@ -215,7 +215,7 @@ def _describe(pipeline: Pipeline) -> str:
         "",
         "```",
         redact(stream_text(query.stream.describe())),
-        f"-> {query.sink.table} ({query.sink.output_mode}), {query.trigger}",
+        f"-> {query.sink.table} ({query.sink.mode}), {query.trigger}",
         "```",
     ]
     return "\n".join(lines)
@@ -223,6 +223,16 @@ def _describe(pipeline: Pipeline) -> str:
 
 def _done(query: StreamingQuery) -> str:
     """What becomes of the rows, as the output mode says."""
+    if query.sink.mode == "scd1":
+        return (
+            "applied as changes to a Delta table that holds one row per key, as its source is now, "
+            "in whatever order they come and however often."
+        )
+    if query.sink.mode == "scd2":
+        return (
+            "applied as changes to a Delta table that holds the history of each key, "
+            "in whatever order they come and however often."
+        )
     if query.is_plain:
         return "appended to a Delta table a micro-batch at a time, each row exactly once."
     if query.sink.output_mode == "complete":

@@ -10,10 +10,11 @@ from orchestration.defs.event_time import batch_event_time, run_event_time
 from orchestration.defs.looking import clock_time, number
 from orchestration.defs.panel import cost_panel, progress_table
 from orchestration.redaction import redact
+from orchestration.runtime.change_counts import ChangeCounts
 from orchestration.streams.schema import schema_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from orchestration.defs.facts import Facts
@@ -44,6 +45,7 @@ def batch_metadata(batch: BatchProgress) -> Metadata:
             item.name: {"from": item.start_offset, "to": item.end_offset} for item in batch.sources
         },
         "milliseconds": dict(batch.duration_ms),
+        **_changed("batch_rows_", [batch]),
         **batch_event_time(batch),
         **({} if batch.sink.version is None else {"delta_version": batch.sink.version}),
         **({"recovered": True} if batch.replayed else {}),
@@ -82,6 +84,7 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
         "backlog_bytes": left.bytes if left is not None else 0,
         "lag_seconds": round(max(0.0, (now - oldest).total_seconds()), 3) if oldest else 0.0,
         "quarantined_rows_total": facts.status.rows_quarantined,
+        **_changed("rows_", batches),
         **timed,
     }
     if batches:
@@ -151,6 +154,12 @@ def table_metadata(facts: Facts, descriptions: Mapping[str, str]) -> Metadata:
     return metadata
 
 
+def _changed(prefix: str, batches: Sequence[BatchProgress]) -> Metadata:
+    """What changes did to the table, as numbers to plot; nothing where there are none."""
+    found = ChangeCounts.of(batches)
+    return {} if found is None else {f"{prefix}{k}": v for k, v in found.to_json().items()}
+
+
 def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
     """The run in one sentence."""
     status = facts.status
@@ -171,6 +180,9 @@ def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
     which = f"batch {first}" if first == last else f"batches {first} to {last}"
     counted = f"{number(rows, 'row')} from {number(files, 'file')}"
     text = f"{which}: {counted}, {bad:,} of them set aside"
+    changes = ChangeCounts.of(summary.batches)
+    if changes is not None:
+        text += f"; {changes.sentence}"
     late = sum(int(item.details.get("late_rows", 0)) for item in summary.batches)
     if late:
         text += f", {late:,} too late"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestration.runtime.change_counts import ChangeCounts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,23 +39,31 @@ def cost_panel(costs: CostPanel) -> str:
 
 def progress_table(batches: Sequence[BatchProgress]) -> str:
     """One line per batch, the newest last; the first ones are left out where there are many."""
-    lines = [
-        "| batch | rows | written | bad | files | read | seconds | rows/s | left |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    given = "written"
+    if ChangeCounts.of(batches) is not None:
+        given = "inserted | updated | deleted | ignored"
+    heading = f"| batch | rows | {given} | bad | files | read | seconds | rows/s | left |"
+    lines = [heading, "|---:" * (heading.count("|") - 1) + "|"]
     for batch in batches[-_SHOWN:]:
         seconds = batch.batch_duration_ms / 1000
         rate = batch.num_input_rows / seconds if seconds else 0.0
         left = sum(item.files_outstanding for item in batch.sources)
         mark = " (recovered)" if batch.replayed else " (skipped)" if batch.skipped else ""
         lines.append(
-            f"| {batch.batch_id}{mark} | {batch.num_input_rows:,} | {batch.num_output_rows:,} | "
+            f"| {batch.batch_id}{mark} | {batch.num_input_rows:,} | {_given(batch)} | "
             f"{batch.quarantined_rows:,} | {batch.files:,} | {size(batch.bytes)} | "
             f"{_seconds(seconds)} | {rate:,.0f} | {left:,} |"
         )
     if len(batches) > _SHOWN:
         lines += ["", f"… and {len(batches) - _SHOWN:,} batches before these."]
     return "\n".join(lines)
+
+
+def _given(batch: BatchProgress) -> str:
+    changes = ChangeCounts.of([batch])
+    if changes is None:
+        return f"{batch.num_output_rows:,}"
+    return " | ".join(f"{number:,}" for number in changes.to_json().values())
 
 
 def size(number: float) -> str:

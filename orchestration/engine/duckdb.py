@@ -136,6 +136,8 @@ class DuckDBEngine:
         from orchestration.engine.stateful.running import run_batch
 
         directories = [job.sink_dir, job.late_dir, job.files.directory]
+        if job.target is not None:
+            directories += job.target.directories
         with self._writing(self._limits, directories) as connection:
             return run_batch(job, connection, self._describer, self._threads)
 

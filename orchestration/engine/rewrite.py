@@ -30,9 +30,20 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import DataFile
     from orchestration.engine.compare import TableFile
 
-__all__ = ["OldFile", "OldFiles", "Rewrite", "Rewritten", "rewrite_files"]
+__all__ = [
+    "NUMBER",
+    "OldFile",
+    "OldFiles",
+    "Rewrite",
+    "Rewritten",
+    "carry_over",
+    "numbered_sql",
+    "portions",
+    "rewrite_files",
+]
 
-_NUMBER = "headwater_number"
+#: Column that says in which file a row lies.
+NUMBER = "headwater_number"
 
 #: Files that are rewritten together become one of up to this part of the target size. It bounds
 #: both how many small leftovers there are and how much a later batch has to write anew for a key.
@@ -63,11 +74,24 @@ class OldFiles(Protocol):
 
     Attributes:
         bounds: What its log knows of them; see :func:`orchestration.engine.pruning.candidates`.
+        at_hand: They lie on this machine: one group holds all that is asked for, for good.
+        directories: Where the files of a group may be read.
     """
 
     @property
     def bounds(self) -> pa.Table:
         """One row per file."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether they lie on this machine."""
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Where a connection must be allowed to read."""
+
+    def rows_of(self, number: int) -> int:
+        """Rows of a file; 0 where the table does not know."""
 
     def groups(self, numbers: Sequence[int]) -> Iterator[AbstractContextManager[Sequence[OldFile]]]:
         """These files, a bounded number of bytes at a time, there while each block runs."""
@@ -80,6 +104,7 @@ class Rewrite:
     Attributes:
         emitted: Local files of the batch: the changed groups, each key once.
         keys: Columns that name a group; at least one.
+        gone: Local Parquet files with further keys to take out, which the batch gives no row of.
         schema: Columns of the table.
         old: Its files.
         directory: Local directory that stands for its root.
@@ -95,6 +120,7 @@ class Rewrite:
     prefix: str
     partition_by: tuple[str, ...]
     target_file_size: int
+    gone: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +160,9 @@ def rewrite_files(connection: duckdb.DuckDBPyConnection, job: Rewrite) -> Rewrit
 def _rewrite(connection: duckdb.DuckDBPyConnection, job: Rewrite) -> Rewritten:
     kinds = pa.schema([job.schema.field(name) for name in job.keys])
     _take_keys(connection, job.emitted, kinds)
+    if job.gone:
+        more = relation_sql([(path, {}) for path in job.gone], kinds)
+        connection.execute(f"INSERT INTO {KEYS} ({more} EXCEPT SELECT * FROM {KEYS})")
     condition = _condition(connection, job.keys)
     removed: list[int] = []
     written: list[DataFile] = []
@@ -146,8 +175,17 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, job: Rewrite) -> Rewritten:
             replaced += sum(hits.values())
             # Where every row goes, there is nothing to carry over.
             touched = [file for file in files if hits.get(file.number, file.rows) != file.rows]
-            for part in _portions(touched, job.target_file_size // _SMALL):
-                written += _carry_over(connection, part, job, condition)
+            for part in portions(touched, job.target_file_size):
+                written += carry_over(
+                    connection,
+                    part,
+                    schema=job.schema,
+                    keys=job.keys,
+                    directory=job.directory,
+                    prefix=job.prefix,
+                    partition_by=job.partition_by,
+                    target_file_size=job.target_file_size,
+                )
     return Rewritten(tuple(sorted(removed)), tuple(written), looked_at, replaced)
 
 
@@ -193,22 +231,26 @@ def _hits(
     condition: str,
 ) -> dict[int, int]:
     """Files that hold a key of the batch, and in how many rows. Reads the key columns only."""
-    numbered = [(file.path, {**file.partition_values, _NUMBER: str(file.number)}) for file in files]
-    relation = relation_sql(numbered, kinds.append(pa.field(_NUMBER, pa.int64())))
     found = connection.execute(
-        f"SELECT {_NUMBER}, count(*) FROM ({relation}) AS headwater_old "
-        f"SEMI JOIN {KEYS} ON {condition} GROUP BY {_NUMBER}"
+        f"SELECT {NUMBER}, count(*) FROM ({numbered_sql(files, kinds)}) AS headwater_old "
+        f"SEMI JOIN {KEYS} ON {condition} GROUP BY {NUMBER}"
     ).fetchall()
     return {int(number): int(rows) for number, rows in found}
 
 
-def _portions(files: Sequence[OldFile], small: int) -> Iterator[Sequence[OldFile]]:
+def numbered_sql(files: Sequence[OldFile], columns: pa.Schema) -> str:
+    """A SELECT of the files' rows, with :data:`NUMBER`."""
+    numbered = [(file.path, {**file.partition_values, NUMBER: str(file.number)}) for file in files]
+    return relation_sql(numbered, columns.append(pa.field(NUMBER, pa.int64())))
+
+
+def portions(files: Sequence[OldFile], target_file_size: int) -> Iterator[Sequence[OldFile]]:
     """Files to write together: small ones, so that they become fewer, and large ones alone."""
     part: list[OldFile] = []
     size = 0
     # Names begin with the batch: neighbours hold keys of the same time, and are asked for together.
     for file in sorted(files, key=lambda item: item.path.rpartition("/")[2]):
-        if part and size + file.size > small:
+        if part and size + file.size > target_file_size // _SMALL:
             yield part
             part, size = [], 0
         part.append(file)
@@ -217,17 +259,34 @@ def _portions(files: Sequence[OldFile], small: int) -> Iterator[Sequence[OldFile
         yield part
 
 
-def _carry_over(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[OldFile], job: Rewrite, condition: str
+def carry_over(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[OldFile],
+    *,
+    schema: pa.Schema,
+    keys: Sequence[str],
+    directory: Path,
+    prefix: str,
+    partition_by: tuple[str, ...],
+    target_file_size: int,
 ) -> tuple[DataFile, ...]:
-    relation = relation_sql([(file.path, file.partition_values) for file in files], job.schema)
+    """Write files anew, without the rows whose keys are in the table of keys.
+
+    Args:
+        connection: Has the table of keys.
+        files: At hand.
+        schema: Columns of the table.
+        keys: Those that name a row.
+        directory, prefix, partition_by, target_file_size: As for :func:`write`.
+    """
+    relation = relation_sql([(file.path, file.partition_values) for file in files], schema)
     return write(
         connection,
         f"SELECT headwater_old.* FROM ({relation}) AS headwater_old "
-        f"ANTI JOIN {KEYS} ON {condition}",
-        job.schema,
-        job.directory,
-        job.prefix,
-        partition_by=job.partition_by,
-        target_file_size=job.target_file_size,
+        f"ANTI JOIN {KEYS} ON {_condition(connection, keys)}",
+        schema,
+        directory,
+        prefix,
+        partition_by=partition_by,
+        target_file_size=target_file_size,
     )

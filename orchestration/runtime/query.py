@@ -10,6 +10,9 @@ import pyarrow as pa
 from orchestration.errors import DeclarationError, OutputModeError, SchemaError
 from orchestration.runtime.crashpoints import Reach, reach_from_environment
 from orchestration.runtime.triggers import Trigger, available_now
+from orchestration.sinks.scd import ChangeSink
+from orchestration.streams.columns import Columns
+from orchestration.streams.plan import Chain
 
 if TYPE_CHECKING:
     import threading
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from orchestration.sources.base import Backlog, Source
     from orchestration.state.watermarks import WatermarkPolicy
     from orchestration.streams.builder import Stream
-    from orchestration.streams.plan import Chain
     from orchestration.streams.static import StaticTable
 
 __all__ = ["StreamingQuery"]
@@ -100,7 +102,10 @@ class StreamingQuery:
         self.warnings: tuple[str, ...] = ()
         self._check_mode()
         if stream.columns is not None:
-            self._check_columns(tuple(stream.columns))
+            columns = tuple(stream.columns)
+            if isinstance(sink, ChangeSink):
+                columns = sink.changes.resolved(_columns_of(stream)).table_columns
+            self._check_columns(columns)
 
     def __repr__(self) -> str:
         return f"StreamingQuery({self.name!r}, {self.stream!r}, sink={self.sink.table!r})"
@@ -108,7 +113,7 @@ class StreamingQuery:
     @property
     def is_plain(self) -> bool:
         """Whether it reads one source and keeps nothing between batches."""
-        return self.stream.is_plain
+        return self.stream.is_plain and not isinstance(self.sink, ChangeSink)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -247,6 +252,18 @@ class StreamingQuery:
 
         self.warnings = check_output_mode(chain, self.sink.output_mode)
 
+    def plan_of(self, stream: Stream) -> Chain:
+        """The logical plan over a stream of this query whose columns are known.
+
+        Raises:
+            DeclarationError: Columns are not known yet, or the sink's do not fit them.
+        """
+        chain = stream.plan()
+        if not isinstance(self.sink, ChangeSink):
+            return chain
+        operator = self.sink.changes.operator(_columns_of(stream))
+        return Chain(chain.root, (*chain.operators, operator))
+
     def _check_mode(self) -> None:
         stream, mode = self.stream, self.sink.output_mode
         if stream.is_static:
@@ -254,7 +271,7 @@ class StreamingQuery:
                 f"query {self.name!r} reads static tables alone, so nothing of it ever grows",
                 remedy="begin with stream(...); a result over static tables is computed at once",
             )
-        if mode == "complete" and stream.is_plain:
+        if mode == "complete" and self.is_plain:
             raise OutputModeError(
                 f"query {self.name!r}: output mode 'complete' holds the whole result of an "
                 "aggregation, and this query has none",
@@ -262,8 +279,8 @@ class StreamingQuery:
             )
         # With columns that are still to be found out, it is looked at when they are known.
         known = all(item.schema is not None for item in (*stream.sources, *stream.statics))
-        if known and not stream.is_plain:
-            self.check_mode(stream.plan())
+        if known and not self.is_plain:
+            self.check_mode(self.plan_of(stream))
 
     def check_output(self, schema: pa.Schema) -> None:
         """Hold the computed columns against what the sink wants of them.
@@ -302,9 +319,20 @@ class StreamingQuery:
             "stream": self.stream.describe(),
             "sink": {
                 "table": self.sink.table,
-                "output_mode": self.sink.output_mode,
+                "output_mode": self.sink.mode,
+                **(
+                    {"changes": self.sink.changes.described()}
+                    if isinstance(self.sink, ChangeSink)
+                    else {}
+                ),
                 "partition_by": list(self.sink.partition_by),
                 "schema_evolution": self.sink.schema_evolution,
             },
             "trigger": str(self.trigger),
         }
+
+
+def _columns_of(stream: Stream) -> Columns:
+    """A stream's columns, once known, with their types as far as they are."""
+    columns = stream.body.scope.columns
+    return columns if columns is not None else Columns(())

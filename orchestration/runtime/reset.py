@@ -17,7 +17,6 @@ from orchestration.redaction import redact
 from orchestration.runtime.history import NewHistory
 from orchestration.runtime.preparation import infer_schema, remember_listing
 from orchestration.sinks.commit import BATCH_NEVER, overwrite
-from orchestration.streams.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from orchestration.cursors.leases import Lease
@@ -51,16 +50,7 @@ def reset(session: Session, run_id: str) -> Generation:
             lasting = _lasting(session, generation, session.source.name)
             inferred, _ = infer_schema(session, NewHistory(lasting))
             session.bind(inferred)
-        print_ = (
-            fingerprint(
-                session.stream,
-                session.output_schema,
-                session.query.sink.output_mode,
-                session.query.sink.partition_by,
-            )
-            if session.bound
-            else {}
-        )
+        print_ = session.fingerprint() if session.bound else {}
         if generation is None:
             session.store.queries.register(session.query.name, print_)
         generation = session.store.queries.begin_reset(lease, print_, input_schema=inferred)

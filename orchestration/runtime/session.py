@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
 
@@ -12,7 +12,9 @@ from orchestration.cursors.store import CursorStore
 from orchestration.engine.base import LATE_SCHEMA, QUARANTINE_SCHEMA, Engine
 from orchestration.objects import Place
 from orchestration.runtime.statics import static_schemas
+from orchestration.sinks.scd import ChangeSink
 from orchestration.sinks.table import Owner, Role, SinkTable
+from orchestration.streams.fingerprint import fingerprint
 from orchestration.streams.modes import update_keys
 from orchestration.streams.schema import RESERVED, parse_schema
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from orchestration.sinks.declaration import DeltaSink
     from orchestration.sources.base import Source
     from orchestration.streams.builder import Stream
+    from orchestration.streams.operators import ApplyChanges
     from orchestration.streams.plan import Chain
 
 __all__ = ["Session", "bound_stream", "table_uri"]
@@ -124,8 +127,25 @@ class Session:
     def chain(self) -> Chain:
         """The logical plan; once bound, every schema in it is known."""
         if self._chain is None:
-            self._chain = self.stream.plan()
+            self._chain = self.query.plan_of(self.stream)
         return self._chain
+
+    @property
+    def changes(self) -> ApplyChanges | None:
+        """How rows are applied to the sink as changes; ``None`` where they are not."""
+        return None if self.is_plain else self.chain.changes
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What to keep of the declaration; the schemas must be known.
+
+        Raises:
+            SchemaError: An output column has a type that no table can keep.
+        """
+        sink = self.query.sink
+        changes = sink.changes.described() if isinstance(sink, ChangeSink) else None
+        return fingerprint(
+            self.stream, self.output_schema, sink.mode, sink.partition_by, changes=changes
+        )
 
     @property
     def bound(self) -> bool:

@@ -18,6 +18,8 @@ from orchestration.runtime.execution import (
     watch,
 )
 from orchestration.runtime.statics import open_statics
+from orchestration.runtime.upsert import OldTable, changed_files, upsert
+from orchestration.sinks.snapshot import upsert_snapshot
 from orchestration.sources.base import TableInput
 from orchestration.state.files import StateFiles
 from orchestration.state.watermarks import EventTimePlan
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import Plan, Seal
     from orchestration.runtime.crashpoints import Reach
     from orchestration.runtime.session import Session
+    from orchestration.streams.operators import ApplyChanges
 
 __all__ = ["Attempt", "open_state", "run_stateful", "version_prefix"]
 
@@ -87,6 +90,7 @@ def run_stateful(
     given = {} if skip_reason else _open_sources(session, plan, reach)
     if not any(not isinstance(item.data, TableInput) for item in given.values()):
         reach("during_write")
+    target = None if session.changes is None else _target(session, session.changes)
     with directories(session, prefix) as places:
         output = session.engine.run_stateful(
             StatefulJob(
@@ -108,6 +112,7 @@ def run_stateful(
                 partition_by=session.query.sink.partition_by,
                 target_file_size=session.query.sink.target_file_size,
                 on_late=session.query.sink.on_late,
+                target=target,
             )
         )
         if skip_reason:
@@ -116,7 +121,17 @@ def run_stateful(
             aside = set_vanished_aside(
                 (item.data for item in given.values()), plan, prefix, places["quarantine"]
             )
-        sink = _sink_changes(session, output.sink, places["sink"], prefix)
+        if target is None or session.changes is None:
+            sink = _sink_changes(session, output.sink, places["sink"], prefix)
+        else:
+            sink = changed_files(
+                session.sink_table,
+                target.snapshot,
+                output.sink,
+                output.changed.written,
+                output.changed.removed,
+                session.changes.spec.identity,
+            )
         quarantine = output.quarantine + aside
         keep(session.sink_table, places["sink"], sink.adds)
         keep(session.late_table, places["late"], output.late)
@@ -168,6 +183,12 @@ def _open_sources(session: Session, plan: Plan, reach: Reach) -> dict[str, Sourc
     return given
 
 
+def _target(session: Session, changes: ApplyChanges) -> OldTable:
+    """The sink's table as the batch finds it: what all batches before made of it."""
+    snapshot = upsert_snapshot(session.sink_table, changes.spec.keys)
+    return OldTable(session.sink_table, snapshot, session.settings.spool_dir)
+
+
 def _sink_changes(
     session: Session, emitted: tuple[DataFile, ...], directory: Path, prefix: str
 ) -> TableChanges:
@@ -178,8 +199,6 @@ def _sink_changes(
     keys = session.update_keys if mode == "update" else None
     if keys is None:
         return TableChanges(emitted)
-    from orchestration.runtime.upsert import upsert
-
     return upsert(session, emitted, directory, keys, prefix)
 
 

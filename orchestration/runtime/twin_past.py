@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestration.state.watermarks import EventTimePlan
+from orchestration.streams.change_resolving import CHANGES_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ class Past:
         statics_changed: Those that not all of them read at one version.
         ranges_skipped: Whether a range that is not made of files was set aside by hand.
         sources_gone: Sources they read that the query has no more.
+        forgotten: Memory of changes that had come to the end of its retention.
     """
 
     late_rows: int = 0
@@ -35,6 +37,7 @@ class Past:
     statics_changed: tuple[str, ...] = ()
     ranges_skipped: bool = False
     sources_gone: tuple[str, ...] = ()
+    forgotten: int = 0
 
 
 def last_committed(session: Session) -> BatchRecord | None:
@@ -66,8 +69,12 @@ def past_of(session: Session, through: int) -> Past:
     changed: set[str] = set()
     ranges_skipped = False
     gone: set[str] = set()
+    forgotten = 0
     for record in committed(session, through, with_files=False):
         operators = record.progress.get("state_operators", ())
+        forgotten += sum(
+            int(item.get("rows_removed", 0)) for item in operators if item["id"] == CHANGES_ID
+        )
         late += sum(int(item.get("rows_dropped_by_watermark", 0)) for item in operators)
         changes = record.seal.tables.get("late") if record.seal is not None else None
         kept += sum(item.rows for item in changes.adds) if changes is not None else 0
@@ -81,4 +88,12 @@ def past_of(session: Session, through: int) -> Past:
                 name for name in versions if statics.get(name, versions[name]) != versions[name]
             }
             statics |= versions
-    return Past(late, kept, statics, tuple(sorted(changed)), ranges_skipped, tuple(sorted(gone)))
+    return Past(
+        late,
+        kept,
+        statics,
+        tuple(sorted(changed)),
+        ranges_skipped,
+        tuple(sorted(gone)),
+        forgotten,
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from orchestration.engine.newest import Newest
+from orchestration.engine.rewrite import OldFile
 from orchestration.engine.stateful.job import LateRows, SourceInput, StatefulJob
 from orchestration.engine.writer import discard
 from orchestration.objects import Place
@@ -16,12 +20,13 @@ from orchestration.state.files import StateFiles
 from orchestration.state.watermarks import EventTimePlan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
     from orchestration.cursors.records import BatchRecord, DataFile, FileEntry, JsonDict, Slice
-    from orchestration.engine.stateful.job import StatefulOutput
+    from orchestration.engine.stateful.job import ChangedFiles, StatefulOutput
     from orchestration.runtime.session import Session
     from orchestration.state.manifest import StateVersion
 
@@ -143,7 +148,7 @@ def replayed(
         if state is not None and output.state is not None:
             files.delete(sorted(state.paths - output.state.paths))
         state = output.state
-        gather.add(plan.batch_id, output.sink)
+        gather.add(plan.batch_id, output.sink, output.changed)
         done = done.plus(output, ())
     return replace(done, files=gather.finish())
 
@@ -161,13 +166,20 @@ class _Gathered:
         self._places: list[int] = []
 
     def where(self) -> dict[str, Any]:
-        """Where a batch's rows go."""
+        """Where a batch's rows go, and what they change."""
+        if self._session.changes is not None:
+            return {"target": _SoFar(self._scratch.sink_dir, tuple(self._files))}
         if self._keys is None:
             return {}
         return {"sink_dir": self._emitted, "partition_by": ()}
 
-    def add(self, place: int, files: tuple[DataFile, ...]) -> None:
+    def add(self, place: int, files: tuple[DataFile, ...], changed: ChangedFiles) -> None:
         """Take what a batch gave."""
+        if self._session.changes is not None:
+            for number in sorted(changed.removed, reverse=True):
+                (self._scratch.sink_dir / self._files.pop(number).path).unlink()
+            self._files += [*files, *changed.written]
+            return
         if self._mode == "complete":
             for item in self._files:
                 (self._scratch.sink_dir / item.path).unlink(missing_ok=True)
@@ -207,6 +219,45 @@ class _Gathered:
                 self._session.query.sink.target_file_size,
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _SoFar:
+    """The files that the batches before made, as the next one's target."""
+
+    directory: Path
+    files: tuple[DataFile, ...]
+
+    @property
+    def bounds(self) -> pa.Table:
+        """Their numbers: a full reprocess looks into all of them."""
+        return pa.table({"number": pa.array(range(len(self.files)), pa.int64())})
+
+    @property
+    def at_hand(self) -> bool:
+        return True
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        return (self.directory,)
+
+    def rows_of(self, number: int) -> int:
+        return self.files[number].rows
+
+    def groups(self, numbers: Sequence[int]) -> Iterator[AbstractContextManager[Sequence[OldFile]]]:
+        if numbers:
+            yield nullcontext(
+                [
+                    OldFile(
+                        number,
+                        str(self.directory / self.files[number].path),
+                        self.files[number].partition_values,
+                        self.files[number].rows,
+                        self.files[number].size,
+                    )
+                    for number in numbers
+                ]
+            )
 
 
 def _job(session: Session, scratch: Scratch, **given: Any) -> StatefulJob:

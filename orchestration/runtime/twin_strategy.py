@@ -52,6 +52,8 @@ def reasons_to_replay(session: Session, past: Past) -> tuple[str, ...]:
     if past.statics_changed:
         names = ", ".join(past.statics_changed)
         found.append(f"batches read {names} at different versions")
+    if past.forgotten:
+        found.append("what was deleted was forgotten in its time (tombstone_retention)")
     if past.ranges_skipped:
         found.append("a range of rows was set aside by hand")
     return tuple(dict.fromkeys(found))

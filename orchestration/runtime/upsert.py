@@ -1,4 +1,4 @@
-"""Changed groups in the place of what the table held under their keys (output mode ``update``)."""
+"""Changed rows in the place of what the table held under their keys."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from orchestration.cursors.records import DataFile, TableChanges
 from orchestration.engine.rewrite import OldFile, Rewrite
+from orchestration.engine.stateful.job import REMOVED
 from orchestration.errors import SinkError, SinkUnavailable
 from orchestration.objects import PlaceError
 from orchestration.redaction import redact
 from orchestration.runtime.execution import keep
 from orchestration.sinks.snapshot import Snapshot, SnapshotFile, local_files, upsert_snapshot
+from orchestration.streams.change_resolving import CHANGES_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from orchestration.runtime.session import Session
     from orchestration.sinks.table import Role, SinkTable
 
-__all__ = ["attempt_of", "rebuild", "upsert"]
+__all__ = ["OldTable", "attempt_of", "changed_files", "rebuild", "upsert"]
 
 # Fetched from an object store at a time: what the disk must hold besides the batch.
 _GROUP_BYTES = 512 * 1024 * 1024
@@ -40,6 +42,7 @@ def upsert(
     directory: Path,
     keys: Sequence[str],
     prefix: str,
+    gone: Sequence[str] = (),
 ) -> TableChanges:
     """What a batch does to the sink so that its rows replace those of the same keys.
 
@@ -52,13 +55,14 @@ def upsert(
         directory: Where they lie: stands for the table's root.
         keys: Columns that name a row; none where the table is one row.
         prefix: Start of the emitted files' names: batch and attempt.
+        gone: Local files with further keys whose rows are taken out, and not replaced.
 
     Raises:
         SinkSchemaChanged: The table cannot take such a change.
         SinkError: The batch holds a key twice, or a file of another writer cannot be taken out.
         SinkUnavailable: The table's store does not answer.
     """
-    if not emitted:
+    if not emitted and not gone:
         return TableChanges()
     table = session.sink_table
     snapshot = upsert_snapshot(table, keys)
@@ -68,17 +72,44 @@ def upsert(
                 emitted=[(str(directory / item.path), item.partition_values) for item in emitted],
                 keys=tuple(keys),
                 schema=table.schema,
-                old=_Old(table, snapshot, session.settings.spool_dir),
+                old=OldTable(table, snapshot, session.settings.spool_dir),
                 directory=directory,
                 # Apart from the emitted files' prefix: a failure deletes what starts like this.
                 prefix=f"{prefix}-kept",
                 partition_by=table.partition_by,
                 target_file_size=session.query.sink.target_file_size,
+                gone=tuple(gone),
             )
         )
         written, numbers = done.written, done.removed
     else:
         written, numbers = (), tuple(range(len(snapshot.files)))
+    return changed_files(table, snapshot, emitted, written, numbers, keys)
+
+
+def changed_files(
+    table: SinkTable,
+    snapshot: Snapshot,
+    emitted: tuple[DataFile, ...],
+    written: tuple[DataFile, ...],
+    numbers: Sequence[int],
+    keys: Sequence[str],
+) -> TableChanges:
+    """A batch's files in the place of some that the table has.
+
+    Args:
+        table: The table.
+        snapshot: Its files.
+        emitted: The batch's own.
+        written: Those with rows that are carried over.
+        numbers: Which of its files they replace.
+        keys: Columns that name a row, so that it can be done anew.
+
+    Raises:
+        SinkError: A file of another writer cannot be taken out.
+    """
+    if not emitted and not numbers:
+        return TableChanges()
     stuck = [snapshot.files[n].path for n in numbers if not snapshot.files[n].removable]
     if stuck:
         raise SinkError(
@@ -111,8 +142,9 @@ def rebuild(session: Session, plan: Plan, seal: Seal) -> Seal:
     attempt = f"{attempt_of(seal, 'late')}.{uuid.uuid4().hex[:8]}"
     prefix = f"part-{plan.batch_id:010d}-{attempt}"
     table = session.sink_table
+    gone = _gone(session, seal)
     with _emitted_at_hand(session, changes.given) as directory:
-        new = upsert(session, changes.given, directory, changes.keys, prefix)
+        new = upsert(session, changes.given, directory, changes.keys, prefix, gone)
         given = set(new.emitted or ())
         keep(table, directory, [item for item in new.adds if item.path not in given])
     return replace(seal, attempt=attempt, tables={**seal.tables, "sink": new})
@@ -125,6 +157,17 @@ def attempt_of(seal: Seal, role: Role) -> str:
     may be committed already, go on knowing the attempt it was made of.
     """
     return seal.attempt if role == "sink" else seal.attempt.partition(".")[0]
+
+
+def _gone(session: Session, seal: Seal) -> list[str]:
+    """Local files that name the rows which a batch of changes took out and did not replace."""
+    if seal.state is None:
+        return []
+    from orchestration.runtime.stateful import open_state
+
+    files = open_state(session)
+    state = files.load(seal.state).operators.get(CHANGES_ID)
+    return [str(files.local(run.path)) for run in (state.of(REMOVED) if state else ())]
 
 
 def _data_file(item: SnapshotFile) -> DataFile:
@@ -148,7 +191,7 @@ def _emitted_at_hand(session: Session, files: Sequence[DataFile]) -> Iterator[Pa
         yield directory
 
 
-class _Old:
+class OldTable:
     """A table's files, fetched in groups where they are not on this machine."""
 
     def __init__(self, table: SinkTable, snapshot: Snapshot, spool_dir: Path) -> None:
@@ -158,12 +201,33 @@ class _Old:
 
     @property
     def bounds(self) -> pa.Table:
+        """What the log knows of the keys in each file."""
         bounds = self._snapshot.bounds
         if bounds is None:
             raise RuntimeError("the snapshot was taken without bounds")
         return bounds
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """The version that they are of."""
+        return self._snapshot
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether they lie on this machine."""
+        return self._table.place.is_local
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Where they are read from."""
+        return (self._table.place.local_path if self.at_hand else self._spool_dir,)
+
+    def rows_of(self, number: int) -> int:
+        """Rows of a file."""
+        return self._snapshot.files[number].rows
+
     def groups(self, numbers: Sequence[int]) -> Iterator[AbstractContextManager[Sequence[OldFile]]]:
+        """Files, a bounded number of bytes of them at a time."""
         for part in self._parts(numbers):
             yield self._group(part)
 

@@ -38,6 +38,11 @@ class DeltaSink:
     on_late: OnLate = "table"
 
     @property
+    def mode(self) -> str:
+        """How its table follows the stream, in a word: the output mode, or the type of changes."""
+        return self.output_mode
+
+    @property
     def is_location(self) -> bool:
         """True when ``table`` is a path or URI of its own, not a name under the tables root."""
         return "/" in self.table

@@ -11,6 +11,7 @@ Kept with each generation as JSON::
      "output_mode": "append",
      "partition_by": ["day"],
      "operators": [{"where": "amount >= 0"}, ...],
+     "changes": {"scd_type": 1, "keys": ["id"], ...},     # of a table that follows changes
      "state": {...}}                                      # see state_print
 
 Version 1 had no ``statics``, ``input_schemas`` and ``state``: no query had any.
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestration.streams.change_compare import compare_changes
 from orchestration.streams.schema import schema_to_json
 from orchestration.streams.state_compare import compare_state, has_state
 from orchestration.streams.state_print import state_print
@@ -56,7 +58,12 @@ class Differences(NamedTuple):
 
 
 def fingerprint(
-    stream: Stream, output_schema: pa.Schema, output_mode: str, partition_by: Sequence[str]
+    stream: Stream,
+    output_schema: pa.Schema,
+    output_mode: str,
+    partition_by: Sequence[str],
+    *,
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What to keep of a query's declaration, as JSON without secrets.
 
@@ -65,6 +72,7 @@ def fingerprint(
         output_schema: What the engine says it makes.
         output_mode: The sink's.
         partition_by: The sink's, in order.
+        changes: How its table follows changes, as it was declared.
 
     Raises:
         SchemaError: An output column has a type that no table can keep.
@@ -86,6 +94,8 @@ def fingerprint(
         }
     if stream.statics:
         found["statics"] = {item.name: item.describe() for item in stream.statics}
+    if changes is not None:
+        found["changes"] = dict(changes)
     if not stream.is_plain:
         found["state"] = state_print(stream.body, stream.plan())
     return found
@@ -119,6 +129,7 @@ def compare(
     for key, name in (("output_mode", "the output mode"), ("partition_by", "partition_by")):
         if old[key] != new[key]:
             refused.append(f"{name} was {_text(old[key])} and is {_text(new[key])}")
+    compare_changes(old.get("changes"), new.get("changes"), refused, accepted)
     _compare_output(old["output_schema"], new["output_schema"], add_columns, refused, accepted)
     accepted += _schema_changes("input column", old["input_schema"], new["input_schema"])
     before, after = old.get("input_schemas", {}), new.get("input_schemas", {})

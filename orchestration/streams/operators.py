@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from orchestration.streams.change_spec import ChangeSpec
+
 __all__ = [
     "Aggregate",
+    "ApplyChanges",
     "ApplyWithState",
     "DropDuplicates",
     "ExpressionKey",
@@ -202,6 +205,23 @@ class ApplyWithState:
     event_column: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ApplyChanges:
+    """Apply each row, as a change, to the sink's table. The last operator of a plan.
+
+    Attributes:
+        id: Its memory is kept under this.
+        spec: What the rows mean.
+        left_out: SQL condition for rows that are no change of any key; ``None`` for none.
+        retention_us: How long memory is kept after the batch that made it; ``None`` for ever.
+    """
+
+    id: str
+    spec: ChangeSpec
+    left_out: str | None = None
+    retention_us: int | None = None
+
+
 StatelessOperator = Where | Select | MapBatches
 StatefulOperator = Aggregate | DropDuplicates | Limit | ApplyWithState
-Operator = StatelessOperator | WithWatermark | StatefulOperator | OrderBy
+Operator = StatelessOperator | WithWatermark | StatefulOperator | OrderBy | ApplyChanges

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestration.streams.operators import (
     Aggregate,
+    ApplyChanges,
     ApplyWithState,
     DropDuplicates,
     Limit,
@@ -160,9 +161,17 @@ class Chain:
             found += [
                 operator.id
                 for operator in chain.operators
-                if isinstance(operator, Aggregate | DropDuplicates | Limit | ApplyWithState)
+                if isinstance(
+                    operator, Aggregate | DropDuplicates | Limit | ApplyWithState | ApplyChanges
+                )
             ]
         return tuple(found)
+
+    @property
+    def changes(self) -> ApplyChanges | None:
+        """How its rows are applied to the sink's table as changes; ``None`` where they are not."""
+        last = self.operators[-1] if self.operators else None
+        return last if isinstance(last, ApplyChanges) else None
 
     def watermarks(self) -> tuple[WithWatermark, ...]:
         """Every place where event time is measured, inputs first."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.streams.grouping import AggregateStep
 from orchestration.streams.operators import (
     Aggregate,
+    ApplyChanges,
     ApplyWithState,
     DropDuplicates,
     ExpressionKey,
@@ -58,6 +59,8 @@ def described(step: Step | Operator) -> dict[str, Any]:
         return {"limit": step.count}
     if isinstance(step, OrderBy):
         return {"order_by": list(step.terms)}
+    if isinstance(step, ApplyChanges):
+        return {"apply_changes": list(step.spec.keys), "scd_type": step.spec.scd_type}
     return _apply(step)
 
 
@@ -85,6 +88,8 @@ def shown_step(step: Step | Operator) -> str:
         return f".limit({step.count})"
     if isinstance(step, OrderBy):
         return f".order_by({_arguments(step.terms, ())})"
+    if isinstance(step, ApplyChanges):
+        return f"-> scd{step.spec.scd_type}({_arguments(step.spec.keys, ())})"
     return f".apply_in_arrow_with_state({function_name(step.function)}, {list(step.keys)!r})"
 
 

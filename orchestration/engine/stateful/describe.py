@@ -16,6 +16,7 @@ from orchestration.errors import ExpressionError, SchemaError
 from orchestration.streams.batch_time import bind_batch_timestamp
 from orchestration.streams.operators import (
     Aggregate,
+    ApplyChanges,
     ApplyWithState,
     MapBatches,
     Select,
@@ -77,15 +78,16 @@ class Describer:
             return operator.schema
         if isinstance(operator, ApplyWithState):
             return operator.output_schema
-        if not isinstance(operator, Where | Select | Aggregate):
+        if not isinstance(operator, Where | Select | Aggregate | ApplyChanges):
             return schema
         key = (schema, operator)
         if key not in self._known:
-            self._known[key] = (
-                self._aggregate(schema, operator)
-                if isinstance(operator, Aggregate)
-                else describe_one(self._open(), schema, operator)
-            )
+            if isinstance(operator, Aggregate):
+                self._known[key] = self._aggregate(schema, operator)
+            elif isinstance(operator, ApplyChanges):
+                self._known[key] = self._changes(schema, operator)
+            else:
+                self._known[key] = describe_one(self._open(), schema, operator)
         found: pa.Schema = self._known[key]
         return found
 
@@ -149,6 +151,21 @@ class Describer:
                     f"{name} = {texts_of.get(name, name)}: {error.args[0]}", remedy=error.remedy
                 ) from None
         return pa.schema(fields)
+
+    def _changes(self, schema: pa.Schema, operator: ApplyChanges) -> pa.Schema:
+        from orchestration.engine.changes.apply import table_schema
+
+        spec = operator.spec
+        for text in (spec.delete_when, spec.truncate_when):
+            if text is not None:
+                describe_one(self._open(), schema, Where(text))
+        kind = describe_one(self._open(), schema, Select((("s", spec.sequence),))).field("s").type
+        if not _is_ordered(kind):
+            raise SchemaError(
+                f"sequence_by={spec.sequence}: a {kind} does not order changes exactly",
+                remedy="order them by a whole number, a time, a date, a DECIMAL or a text; CAST it",
+            )
+        return table_schema(self._open(), spec, schema)
 
     def _union(self, root: UnionRoot) -> pa.Schema:
         first, *others = [self.chain(chain) for chain in root.inputs]
@@ -219,6 +236,15 @@ def _argument_type(text: str, kind: Any) -> pa.DataType:
         return found
     except SchemaError as error:
         raise ExpressionError(f"{text}: {error.args[0]}", remedy=error.remedy) from None
+
+
+def _is_ordered(kind: Any) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_temporal(kind)
+        or pa.types.is_string(kind)
+    )
 
 
 def _listed(schema: pa.Schema) -> str:

@@ -11,7 +11,7 @@ from orchestration.engine.stateful.aggregate import run_aggregate
 from orchestration.engine.stateful.dedup import run_drop_duplicates
 from orchestration.engine.stateful.future import set_aside_future
 from orchestration.engine.stateful.inputs import Inputs
-from orchestration.engine.stateful.job import StatefulOutput
+from orchestration.engine.stateful.job import ChangedFiles, StatefulOutput
 from orchestration.engine.stateful.join import run_join
 from orchestration.engine.stateful.keyed import KeyedState
 from orchestration.engine.stateful.late import Late
@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
 
+    from orchestration.cursors.records import DataFile
     from orchestration.engine.failures import Caught
     from orchestration.engine.stateful.describe import Describer
     from orchestration.engine.stateful.job import StatefulJob
     from orchestration.engine.stateful.tables import Tables
+    from orchestration.state.manifest import Run
     from orchestration.streams.operators import Operator
 
 __all__ = ["Execution"]
@@ -85,6 +87,7 @@ class Execution:
         self._progress: list[dict[str, Any]] = []
         self._state: dict[str, OperatorState] = {}
         self._written: list[str] = []
+        self.details: dict[str, object] = {}
 
     def run(self) -> StatefulOutput:
         """Compute the batch and write its files.
@@ -93,20 +96,7 @@ class Execution:
             BadRecords: There are more bad records than allowed.
         """
         job = self.job
-        result = self.chain(job.plan)
-        if any(name != SEQUENCE for name in result.hidden):
-            result = self.kept(result)
-        sink = write(
-            self.tables.connection,
-            result.sql
-            if result.order is None
-            else f"SELECT * FROM ({result.sql}) ORDER BY {result.order}",
-            job.output_schema,
-            job.sink_dir,
-            job.file_prefix,
-            partition_by=job.partition_by,
-            target_file_size=job.target_file_size,
-        )
+        sink, changed = self._sink()
         self.inputs.check()
         late = self.late.write()
         quarantine = self.inputs.set_aside()
@@ -127,7 +117,34 @@ class Execution:
             state=state,
             new_state=tuple(self._written),
             operators=tuple(self._progress),
+            details=self.details,
+            changed=changed,
         )
+
+    def _sink(self) -> tuple[tuple[DataFile, ...], ChangedFiles]:
+        """Write the result; what else happens to the sink's table."""
+        job = self.job
+        changes = job.plan.changes
+        if changes is not None:
+            from orchestration.engine.stateful.changes import run_changes
+
+            rows = self.chain(Chain(job.plan.root, job.plan.operators[:-1]))
+            return run_changes(self, rows, changes)
+        result = self.chain(job.plan)
+        if any(name != SEQUENCE for name in result.hidden):
+            result = self.kept(result)
+        written = write(
+            self.tables.connection,
+            result.sql
+            if result.order is None
+            else f"SELECT * FROM ({result.sql}) ORDER BY {result.order}",
+            job.output_schema,
+            job.sink_dir,
+            job.file_prefix,
+            partition_by=job.partition_by,
+            target_file_size=job.target_file_size,
+        )
+        return written, ChangedFiles()
 
     # -- chains -------------------------------------------------------------------------------------
 
@@ -141,7 +158,8 @@ class Execution:
     def _root(self, chain: Chain) -> Relation:
         root = chain.root
         if isinstance(root, SourceRoot):
-            wanted = needed_columns(chain, root.schema, late_kept=self.late.keeps)
+            whole = self.job.plan if chain.root is self.job.plan.root else chain
+            wanted = needed_columns(whole, root.schema, late_kept=self.late.keeps)
             return self.inputs.open(root.name, wanted, chain)
         if isinstance(root, StaticRoot):
             rows = self.job.statics[root.name].reader()
@@ -328,13 +346,18 @@ class Execution:
         late: int = 0,
         next_close_us: int | None = None,
         facts: dict[str, Any] | None = None,
+        more: Sequence[Run] = (),
     ) -> None:
-        """Keep an operator's state after this batch, and what is to be said of it."""
-        runs = tuple(run for state in states for run in state.runs)
+        """Keep an operator's state after this batch, and what is to be said of it.
+
+        Further files, ``more``, are kept with this version of the state alone.
+        """
+        runs = (*(run for state in states for run in state.runs), *more)
         found = OperatorState(rows, runs, facts or {})
         if self.job.full is None:
             self._state[key] = found
             self._written += [name for state in states for name in state.written]
+            self._written += [run.path for run in more]
         self._progress.append(
             {
                 "id": key,

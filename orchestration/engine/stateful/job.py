@@ -14,12 +14,25 @@ if TYPE_CHECKING:
 
     from orchestration.cursors.records import DataFile
     from orchestration.engine.feed import Counts
+    from orchestration.engine.rewrite import OldFiles
     from orchestration.sources.inputs import FilesInput, TableInput
     from orchestration.state.files import StateFiles
     from orchestration.state.manifest import StateVersion
     from orchestration.streams.plan import Chain
 
-__all__ = ["LateRows", "SourceInput", "StatefulJob", "StatefulOutput", "StaticInput"]
+__all__ = [
+    "REMOVED",
+    "ChangedFiles",
+    "LateRows",
+    "SourceInput",
+    "StatefulJob",
+    "StatefulOutput",
+    "StaticInput",
+]
+
+#: Which of the state files of applied changes names rows that a batch took out and did not
+#: replace: an upsert that has to be made anew needs them.
+REMOVED = "removed"
 
 
 class StaticInput(Protocol):
@@ -76,6 +89,8 @@ class StatefulJob:
         partition_by, target_file_size: Of the sink.
         on_late: Whether late rows are kept.
         full: A full reprocess: nothing is late and no state is kept; these rows are left out.
+        target: The sink's files before the batch, where its rows are changes of them; ``None``
+            where they are not, or there is no table yet.
     """
 
     plan: Chain
@@ -97,6 +112,20 @@ class StatefulJob:
     target_file_size: int = 128 * 1024 * 1024
     on_late: Literal["table", "drop"] = "table"
     full: LateRows | None = None
+    target: OldFiles | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFiles:
+    """What a batch of changes does to the sink's table, besides the rows it adds.
+
+    Attributes:
+        written: Files with rows that are carried over.
+        removed: Numbers of the files that these and the added ones take the place of.
+    """
+
+    written: tuple[DataFile, ...] = ()
+    removed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +142,7 @@ class StatefulOutput:
         new_state: Names of the files that are new in it.
         operators: One entry per stateful operator, for progress (semantics §8).
         details: Anything else worth showing.
+        changed: What else happens to the sink's table, where the rows were changes.
     """
 
     sink: tuple[DataFile, ...]
@@ -128,6 +158,7 @@ class StatefulOutput:
     new_state: tuple[str, ...]
     operators: tuple[dict[str, Any], ...]
     details: dict[str, object] = field(default_factory=dict)
+    changed: ChangedFiles = field(default_factory=ChangedFiles)
 
     @property
     def rows_written(self) -> int:

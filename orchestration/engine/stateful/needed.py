@@ -12,6 +12,7 @@ from orchestration.streams.aggregates import parse_aggregate
 from orchestration.streams.expressions import columns_used
 from orchestration.streams.operators import (
     Aggregate,
+    ApplyChanges,
     ApplyWithState,
     DropDuplicates,
     Limit,
@@ -46,6 +47,8 @@ def needed_columns(chain: Chain, schema: pa.Schema, *, late_kept: bool) -> pa.Sc
             return _only(schema, used)
         elif isinstance(operator, Aggregate) and not (operator.watermarked and late_kept):
             return _only(schema, used | _lower(columns_of(operator)))
+        elif isinstance(operator, ApplyChanges):
+            return _only(schema, used | _of_changes(operator))
         else:
             return schema
     return schema
@@ -67,6 +70,16 @@ def _is_ordered(operator: Aggregate) -> bool:
         for _, text in operator.columns
         for call in parse_aggregate(text).calls
     )
+
+
+def _of_changes(operator: ApplyChanges) -> set[str]:
+    spec = operator.spec
+    texts = (spec.sequence, spec.delete_when, spec.truncate_when, operator.left_out)
+    used = {*spec.columns, *([spec.unchanged] if spec.unchanged else [])}
+    for text in texts:
+        if text is not None:
+            used |= set(columns_used(text))
+    return _lower(list(used))
 
 
 def _only(schema: pa.Schema, names: set[str]) -> pa.Schema:

@@ -59,6 +59,10 @@ class Relation:
         # The line break ends a comment that the user's text may end with.
         return replace(self, sql=f"SELECT * FROM ({self.sql}) WHERE (\n{condition}\n)")
 
+    def filtered(self, condition: str) -> Relation:
+        """Only the rows that meet a condition of ours, or one that knows no time."""
+        return replace(self, sql=f"SELECT * FROM ({self.sql}) WHERE (\n{condition}\n)")
+
     def select(self, operator: Select, schema: pa.Schema, timestamp: datetime) -> Relation:
         """Other columns; the hidden ones go along."""
         columns = [
