@@ -92,8 +92,6 @@ def delta(
             "starting_version and starting_timestamp both say where to begin",
             remedy="leave one of them out",
         )
-    if change_feed:
-        raise DeclarationError("change_feed=True is not there yet", remedy="leave it out")
     if change_feed and on_change != "fail":
         raise DeclarationError(
             f"on_change={on_change!r} is for appended rows: a change feed gives every change",

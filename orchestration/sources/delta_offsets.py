@@ -125,7 +125,7 @@ class Marks:
 def marked(file: LoggedFile, position: Position, kind: str = "", time_us: int = 0) -> FileEntry:
     """A file of the log as the ledger keeps it."""
     marks = Marks(position, file.rows, file.partitions, kind, time_us)
-    return FileEntry(file.path, file.size, file.modified_us, marks.text())
+    return FileEntry(file.path, file.size, file.modified_us or time_us, marks.text())
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,15 @@ class DeltaSource:
         if self.change_feed:
             from orchestration.sources.delta_feed import FeedFiles
 
-            return FeedFiles(place, part.files, format_, schema, settings, self.preimages)
+            return FeedFiles(
+                place,
+                part.files,
+                format_,
+                schema,
+                settings,
+                self.preimages,
+                redact(self.table),
+            )
         from orchestration.sources.delta_files import delta_files
 
         return delta_files(place, part.files, format_, schema, settings)
