@@ -120,7 +120,10 @@ def _table(found: Preview, now: datetime) -> Table:
 
 
 def _offset(offset: dict[str, object]) -> str:
-    """An offset of one number as that number."""
+    """An offset of one number as that number; of a Delta table as version and file."""
+    if "version" in offset and "table" in offset:
+        snapshot = ", as it is" if offset.get("snapshot") else ""
+        return f"v{offset['version']}/{offset.get('file', 0)}{snapshot}"
     values = list(offset.values())
     return str(values[0]) if len(values) == 1 else str(offset or 0)
 

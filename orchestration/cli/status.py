@@ -133,6 +133,7 @@ def _show_one(console: Console, item: _Found, now: datetime) -> None:
         if item.changes is not None:
             rows.append(("last changes", item.changes.sentence))
         rows.append(("quarantined", f"{state.rows_quarantined:,}"))
+    rows += [("read up to", f"{place} ({name})") for name, place in state.followed.items()]
     if told.stateful:
         rows.append(("watermark", f"{told.watermark} → headwater watermark {state.name}"))
         if item.open:

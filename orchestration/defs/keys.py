@@ -13,6 +13,7 @@ from orchestration.defs.stream_text import stream_text
 from orchestration.redaction import redact
 from orchestration.runtime.session import table_uri
 from orchestration.runtime.twin import twin_name
+from orchestration.sources.base import FollowsTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ def full_key(pipeline: Pipeline) -> dg.AssetKey:
 def source_keys(pipeline: Pipeline) -> list[dg.AssetKey]:
     """Keys of what the pipeline reads: other pipelines' tables by their assets, else paths."""
     query = pipeline.query
-    keys = [_source_key(item) for item in query.sources.values()]
+    keys = [_source_key(pipeline, item) for item in query.sources.values()]
     keys += [_static_key(pipeline, item) for item in query.statics.values()]
     return list(dict.fromkeys(keys))
 
@@ -66,27 +67,33 @@ def table_places(pipelines: Iterable[Pipeline]) -> dict[str, dg.AssetKey]:
     found: dict[str, dg.AssetKey] = {}
     for item in pipelines:
         query = item.query
-        found[table_uri(query.settings, query.sink, "sink")] = incremental_key(item)
+        for role in ("sink", "quarantine", "late"):
+            found[table_uri(query.settings, query.sink, role)] = incremental_key(item)
         found[table_uri(query.settings, query.sink, "twin")] = full_key(item)
     return found
 
 
-def _source_key(source: Source) -> dg.AssetKey:
+def _source_key(pipeline: Pipeline, source: Source) -> dg.AssetKey:
+    if isinstance(source, FollowsTable):
+        place = source.table_uri(pipeline.query.settings)
+        return _table_key(pipeline, place, place, source.name)
     return _path_key(str(source.describe().get("path") or source.name), source.name)
 
 
 def _static_key(pipeline: Pipeline, table: StaticTable) -> dg.AssetKey:
     """The asset that writes a static table, where that is one of ours; else its path."""
-    settings = pipeline.query.settings
-    place = settings.resolve_input(table.location).rstrip("/")
+    place = pipeline.query.settings.resolve_input(table.location).rstrip("/")
+    return _table_key(pipeline, place, table.location, table.name)
+
+
+def _table_key(pipeline: Pipeline, place: str, called: str, name: str) -> dg.AssetKey:
+    """The asset that writes the table at a place, where that is one of ours; else its path."""
     written = pipeline.tables.get(place)
     if written is not None:
         return written
-    below = f"{settings.tables.rstrip('/')}/"
+    below = f"{pipeline.query.settings.tables.rstrip('/')}/"
     # Under our tables' root a table is called like the asset, wherever that is declared.
-    return _path_key(
-        place.removeprefix(below) if place.startswith(below) else table.location, table.name
-    )
+    return _path_key(place.removeprefix(below) if place.startswith(below) else called, name)
 
 
 def _path_key(place: str, name: str) -> dg.AssetKey:
@@ -163,14 +170,18 @@ def source_specs(pipeline: Pipeline) -> list[dg.AssetSpec]:
 def _source_spec(pipeline: Pipeline, source: Source) -> dg.AssetSpec:
     described = source.describe()
     found = {str(described["format"])} if described.get("format") in _FORMATS else set()
+    if isinstance(source, FollowsTable):
+        found.add("deltalake")
     path = str(described.get("path") or "")
     if path.startswith("s3://"):
         found.add("s3")
     metadata: dict[str, Any] = {}
-    if path:
+    if isinstance(source, FollowsTable):
+        metadata["dagster/uri"] = redact(source.table_uri(pipeline.query.settings))
+    elif path:
         metadata["dagster/uri"] = redact(pipeline.query.settings.resolve_input(path))
     return dg.AssetSpec(
-        _source_key(source),
+        _source_key(pipeline, source),
         description=f"{source.description}. Written by others, read by Headwater.",
         group_name="sources",
         kinds=found,

@@ -15,6 +15,7 @@ from orchestration.cursors.store import CursorStore
 from orchestration.runtime.event_time import closes_something
 from orchestration.runtime.inputs import Backlogs, Inputs
 from orchestration.runtime.session import bound_stream
+from orchestration.sources.delta_standing import newest_version, versions_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from orchestration.runtime.query import StreamingQuery
 
 __all__ = ["Look", "clock_time", "look", "number"]
+
+_UNCOUNTED = {"table", "snapshot"}  # of a Delta table's offsets: no numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,14 @@ def look(query: StreamingQuery, *, clock: Clock | None = None) -> Look:
         return Look(True, "nothing new, but the watermark closes what was open" + standing, counts)
     if backlog.empty and not backlog.must_record:
         of = f"0 new of {number(backlog.seen, 'file')}" if backlog.seen else "nothing new"
+        newest = newest_version(backlog)
+        of += "" if newest is None else f", version {newest} is the newest"
         return Look(False, of + standing + noted, counts)
     if backlog.empty:
         return Look(True, "what is there already is to be noted, and left out" + noted, counts)
     new = f"{len(backlog.files):,} new of {number(backlog.seen, 'file')}, {backlog.bytes:,} bytes"
+    versions = versions_behind(backlog.start, backlog.end)
+    new += "" if versions is None else f" in {number(versions, 'version')}"
     return Look(True, (new if backlog.files else "new rows") + standing + noted, counts)
 
 
@@ -105,7 +112,7 @@ def _counts(waiting: Backlogs) -> dict[str, str]:
     counts = {"new_files": str(len(backlog.files)), "new_bytes": str(backlog.bytes)}
     alone = len(waiting.parts) == 1
     for source, part in waiting.parts.items():
-        for name in sorted({*part.start, *part.end}):
+        for name in sorted({*part.start, *part.end} - _UNCOUNTED):
             title = name if alone else f"{source}.{name}"
             counts[f"{title}.from"] = str(part.start.get(name, 0))
             counts[f"{title}.to"] = str(part.end.get(name, 0))

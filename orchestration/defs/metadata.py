@@ -11,6 +11,7 @@ from orchestration.defs.looking import clock_time, number
 from orchestration.defs.panel import cost_panel, progress_table
 from orchestration.redaction import redact
 from orchestration.runtime.change_counts import ChangeCounts
+from orchestration.sources.delta_standing import versions_behind
 from orchestration.streams.schema import schema_to_json
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def batch_metadata(batch: BatchProgress) -> Metadata:
         },
         "milliseconds": dict(batch.duration_ms),
         **_changed("batch_rows_", [batch]),
+        **_versions(
+            {item.name: item.end_offset for item in batch.sources},
+            {item.name: item.latest_offset for item in batch.sources},
+        ),
         **batch_event_time(batch),
         **({} if batch.sink.version is None else {"delta_version": batch.sink.version}),
         **({"recovered": True} if batch.replayed else {}),
@@ -82,6 +87,7 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
         "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
         "backlog_files": len(left.files) if left is not None else 0,
         "backlog_bytes": left.bytes if left is not None else 0,
+        **({} if left is None else _versions(left.start, left.end)),
         "lag_seconds": round(max(0.0, (now - oldest).total_seconds()), 3) if oldest else 0.0,
         "quarantined_rows_total": facts.status.rows_quarantined,
         **_changed("rows_", batches),
@@ -102,6 +108,12 @@ def run_metadata(summary: RunSummary, facts: Facts, now: datetime) -> Metadata:
     if facts.held is not None and facts.held.report.late_rows:
         metadata["late_table"] = dg.MetadataValue.path(redact(facts.status.tables["late"]))
     return metadata
+
+
+def _versions(end: Mapping[str, Any], latest: Mapping[str, Any]) -> Metadata:
+    """How many versions of the Delta tables that are followed are not read."""
+    behind = versions_behind(end, latest)
+    return {} if behind is None else {"backlog_versions": behind}
 
 
 def twin_metadata(done: Reprocessed, facts: Facts) -> Metadata:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestration.runtime.progress import BatchProgress
 from orchestration.runtime.session import Session, table_uri
+from orchestration.sources.delta_standing import standing
 
 if TYPE_CHECKING:
     from orchestration.cursors.records import BatchRecord
@@ -32,6 +33,7 @@ class QueryStatus:
         generation: Counts resets from 1; 0 before the first run.
         tables: Role to URI.
         input_schema: As it was inferred; ``None`` where it is declared.
+        followed: Source that is a Delta table to where in it the last batch got.
     """
 
     name: str
@@ -47,6 +49,7 @@ class QueryStatus:
     generation: int
     tables: dict[str, str]
     input_schema: dict[str, str] | None
+    followed: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The status as JSON."""
@@ -138,7 +141,13 @@ def status(session: Session) -> QueryStatus:
         generation=generation.number,
         tables=tables,
         input_schema=generation.input_schema,
+        followed=_followed(last) if last else {},
     )
+
+
+def _followed(last: BatchRecord) -> dict[str, str]:
+    places = {part.source: standing(part.end, part.latest) for part in last.plan.slices}
+    return {name: place for name, place in places.items() if place is not None}
 
 
 def history(session: Session, limit: int | None = None) -> list[BatchProgress]:

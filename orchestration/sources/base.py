@@ -26,6 +26,7 @@ __all__ = [
     "Backlog",
     "FileFormat",
     "FilesInput",
+    "FollowsTable",
     "InputFile",
     "KnowsColumns",
     "LimitOverrides",
@@ -123,6 +124,7 @@ class Backlog:
         drained_listing: What :attr:`listing` becomes when all of this is taken.
         must_record: True when :attr:`listing` has to be kept though there is nothing to plan.
         exists: False when the directory does not exist yet.
+        waiting_since: When the oldest row came to be, for sources without files.
     """
 
     start: JsonDict
@@ -136,6 +138,7 @@ class Backlog:
     drained_listing: JsonDict | None = None
     must_record: bool = False
     exists: bool = True
+    waiting_since: datetime | None = None
 
     @property
     def empty(self) -> bool:
@@ -144,8 +147,8 @@ class Backlog:
 
     @property
     def oldest(self) -> datetime | None:
-        """When the file that waits longest was last modified."""
-        return min((entry.modified for entry in self.files), default=None)
+        """When the file that waits longest was last modified, or the oldest row came to be."""
+        return min((entry.modified for entry in self.files), default=self.waiting_since)
 
 
 class Source(Protocol):
@@ -230,3 +233,11 @@ class KnowsColumns(Protocol):
 
     def found_schema(self, backlog: Backlog) -> pa.Schema | None:
         """Columns of the data as :meth:`Source.poll` saw them; ``None`` where it saw none."""
+
+
+@runtime_checkable
+class FollowsTable(Protocol):
+    """A source that reads a Delta table, so that its writer can be told in the lineage."""
+
+    def table_uri(self, settings: Settings) -> str:
+        """Where the table lies: an absolute path or an ``s3://`` URI."""

@@ -59,7 +59,13 @@ _OPERATIONS = {
     "read": "read",
 }
 # In a commit what goes is told before what comes: a key that is deleted and inserted is there.
-_ORDER = {"read": "0", "delete": "1", "update_preimage": "1", "insert": "2", "update_postimage": "2"}
+_ORDER = {
+    "read": "0",
+    "delete": "1",
+    "update_preimage": "1",
+    "insert": "2",
+    "update_postimage": "2",
+}
 
 
 def feed_entries(known: Known, commit: Commit) -> Iterator[FileEntry]:
@@ -177,7 +183,7 @@ class FeedFiles:
             kinds = pa.array([marks.kind]).take(pa.array([0] * count, pa.int32()))
         mask = pc.is_in(kinds, pa.array(list(_OPERATIONS)))
         if self.preimages == "drop":
-            mask = pc.and_(mask, pc.not_equal(kinds, "update_preimage"))
+            mask = pc.and_(mask, pc.not_equal(kinds, pa.scalar("update_preimage")))
         numbers: Any = pc.utf8_lpad(
             pa.array(range(row, row + count), pa.int64()).cast(pa.string()), 10, "0"
         )

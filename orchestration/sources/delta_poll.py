@@ -70,7 +70,7 @@ class _Start:
 class _Look:
     def __init__(self, source: DeltaSource, settings: Settings, now: datetime) -> None:
         self._source = source
-        self._uri = source.uri(settings)
+        self._uri = source.table_uri(settings)
         self._place = redact(self._uri)
         self._root = Place.open(self._uri)
         self._log = DeltaLog(self._root)

@@ -87,7 +87,7 @@ class DeltaSource:
             **({"preimages": self.preimages} if self.change_feed else {}),
         }
 
-    def uri(self, settings: Settings) -> str:
+    def table_uri(self, settings: Settings) -> str:
         """Where the table lies: an absolute path or an ``s3://`` URI."""
         if "/" in self.table:
             return settings.resolve_input(self.table).rstrip("/")
@@ -125,7 +125,7 @@ class DeltaSource:
         self, backlog: Backlog, limits: Limits, *, settings: Settings
     ) -> tuple[Slice, Backlog]:
         """Cut the next batch from the front."""
-        place = Place.open(self.uri(settings))
+        place = Place.open(self.table_uri(settings))
 
         def rows(entry: FileEntry) -> int:
             from orchestration.sources.parquet_rows import count_parquet_rows
@@ -138,7 +138,7 @@ class DeltaSource:
         """The slice's files, with the columns that stand in the log."""
         if schema is None:
             raise ValueError("the columns of a Delta table are found by found_schema()")
-        place = Place.open(self.uri(settings))
+        place = Place.open(self.table_uri(settings))
         format_ = FileFormat("parquet", timezone=self.timezone)
         if self.change_feed:
             from orchestration.sources.delta_feed import FeedFiles
@@ -163,7 +163,7 @@ class DeltaSource:
         del clock
         if not wanted:
             return (), ()
-        place = Place.open(self.uri(settings))
+        place = Place.open(self.table_uri(settings))
         if place.is_local:
             there = {item.path for item in wanted if (place.local_path / item.path).is_file()}
         else:
