@@ -11,7 +11,7 @@ Kept with each generation as JSON::
      "output_mode": "append",
      "partition_by": ["day"],
      "operators": [{"where": "amount >= 0"}, ...],
-     "changes": {"scd_type": 1, "keys": ["id"], ...},     # of a table that follows changes
+     "scd": {"scd_type": 1, "keys": ["id"], ...},         # of a table that follows changes
      "state": {...}}                                      # see state_print
 
 Version 1 had no ``statics``, ``input_schemas`` and ``state``: no query had any.
@@ -95,7 +95,7 @@ def fingerprint(
     if stream.statics:
         found["statics"] = {item.name: item.describe() for item in stream.statics}
     if changes is not None:
-        found["changes"] = dict(changes)
+        found["scd"] = dict(changes)
     if not stream.is_plain:
         found["state"] = state_print(stream.body, stream.plan())
     return found
@@ -129,7 +129,7 @@ def compare(
     for key, name in (("output_mode", "the output mode"), ("partition_by", "partition_by")):
         if old[key] != new[key]:
             refused.append(f"{name} was {_text(old[key])} and is {_text(new[key])}")
-    compare_changes(old.get("changes"), new.get("changes"), refused, accepted)
+    compare_changes(old.get("scd"), new.get("scd"), refused, accepted)
     _compare_output(old["output_schema"], new["output_schema"], add_columns, refused, accepted)
     accepted += _schema_changes("input column", old["input_schema"], new["input_schema"])
     before, after = old.get("input_schemas", {}), new.get("input_schemas", {})

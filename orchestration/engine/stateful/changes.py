@@ -27,14 +27,13 @@ from orchestration.engine.pruning import KEYS, candidates
 from orchestration.engine.quarantine import BadRecord
 from orchestration.engine.rewrite import NUMBER, carry_over, numbered_sql, portions
 from orchestration.engine.stateful.job import REMOVED, ChangedFiles
-from orchestration.engine.stateful.keyed import EXPIRY, HASH, key_hash
+from orchestration.engine.stateful.keyed import EXPIRY, HASH, key_hash, nothing
 from orchestration.engine.stateful.partials import BATCH
 from orchestration.engine.writer import write
 from orchestration.errors import BadRecords
 from orchestration.sources.inputs import TableInput
 from orchestration.state.manifest import NEVER, Run
 from orchestration.streams.quoting import quote_identifier, quote_literal
-from orchestration.streams.schema import duckdb_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +84,9 @@ class _Run:
         self._operator = operator
         self._spec = operator.spec
         self._memory = memory_schema(self._connection, self._spec, relation.schema)
-        self._state = execution.keyed(operator.id, [*self._memory.names, BATCH], self._spec.keys)
+        self._state = execution.keyed(
+            operator.id, [*self._memory.names, BATCH], self._spec.keys, kinds=self._memory
+        )
         before = execution.before(operator.id)
         # Never back, so that what is dead stays dead whatever the machine's clock does.
         self._dead = int(before.facts.get(_FORGETTING, 0))
@@ -239,18 +240,11 @@ class _Run:
                 same = " AND ".join(f"m.{key} IS NOT DISTINCT FROM k.{key}" for key in keys)
                 found = f"SELECT m.* FROM ({found}) AS m SEMI JOIN {wanted} AS k ON {same}"
         if found is None:
-            self._view(_MEMORY, self._no_memory())
+            self._view(_MEMORY, nothing(self._memory))
             return
         listed = ", ".join(map(quote_identifier, self._memory.names))
         rows = self._tables.create(f"SELECT {listed} FROM ({self._newest(found)})")
         self._view(_MEMORY, f"SELECT * FROM {rows}")
-
-    def _no_memory(self) -> str:
-        listed = ", ".join(
-            f"CAST(NULL AS {duckdb_type(item.type)}) AS {quote_identifier(item.name)}"
-            for item in self._memory
-        )
-        return f"SELECT {listed} WHERE false"
 
     def _newest(self, rows: str) -> str:
         named = ", ".join(map(quote_identifier, memory_keys(self._spec)))

@@ -320,6 +320,7 @@ class Execution:
         part: str = "",
         *,
         by_expiry: bool = False,
+        kinds: pa.Schema | None = None,
     ) -> KeyedState:
         """One table of an operator's state; see :class:`KeyedState`."""
         return KeyedState(
@@ -332,6 +333,7 @@ class Execution:
             keys=keys,
             part=part,
             by_expiry=by_expiry,
+            kinds=kinds,
         )
 
     def finish(

@@ -22,6 +22,7 @@ import numpy as np
 from orchestration.engine.stateful.run_files import EXPIRY, GROUP_ROWS, HASH, RunFile
 from orchestration.state.manifest import NEVER, OperatorState, Run
 from orchestration.streams.quoting import quote_identifier, quote_literal
+from orchestration.streams.schema import duckdb_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from orchestration.engine.stateful.tables import Tables
     from orchestration.state.files import StateFiles
 
-__all__ = ["EXPIRY", "FANOUT", "HASH", "KeyedState", "key_hash"]
+__all__ = ["EXPIRY", "FANOUT", "HASH", "KeyedState", "key_hash", "nothing"]
 
 #: Runs of one level that are merged into one of the next.
 FANOUT = 8
@@ -63,6 +64,8 @@ class KeyedState:
         part: Which of the operator's tables this is.
         by_expiry: Rows of one key expire at the same time, which is known when the key is looked
             for.
+        kinds: Types of the columns where runs of other declarations may lack some, which are null
+            there; ``None`` where all runs have all columns.
     """
 
     def __init__(
@@ -77,7 +80,9 @@ class KeyedState:
         keys: Sequence[str],
         part: str = "",
         by_expiry: bool = False,
+        kinds: pa.Schema | None = None,
     ) -> None:
+        self._kinds = kinds
         self._tables = tables
         self._files = files
         self._runs = list(runs)
@@ -277,7 +282,8 @@ class KeyedState:
 
     def _read(self, runs: Sequence[Run], after_us: int, through_us: int | None) -> str:
         paths = ", ".join(quote_literal(str(self._files.local(run.path))) for run in runs)
-        return self._selected(f"read_parquet([{paths}])", after_us, through_us)
+        by_name = "" if self._kinds is None else ", union_by_name = true"
+        return self._selected(f"read_parquet([{paths}]{by_name})", after_us, through_us)
 
     def _registered(self, rows: pa.Table, after_us: int, through_us: int | None) -> str:
         return self._selected(self._tables.register(rows), after_us, through_us)
@@ -286,6 +292,8 @@ class KeyedState:
         condition = f"{EXPIRY} > {after_us}"
         if through_us is not None:
             condition += f" AND {EXPIRY} <= {through_us}"
+        if self._kinds is not None:
+            relation = f"(SELECT * FROM {relation} UNION ALL BY NAME {nothing(self._kinds)})"
         return f"SELECT {self._listed()} FROM {relation} WHERE {condition}"
 
     def _listed(self) -> str:
@@ -350,6 +358,14 @@ class KeyedState:
                 place = levels.index(level)
                 return level, place, self._runs[place : place + levels.count(level)]
         return 0, 0, []
+
+
+def nothing(kinds: pa.Schema) -> str:
+    """A SELECT of no row of a schema."""
+    listed = ", ".join(
+        f"CAST(NULL AS {duckdb_type(item.type)}) AS {quote_identifier(item.name)}" for item in kinds
+    )
+    return f"SELECT {listed} WHERE false"
 
 
 def _level_of(rows: int) -> int:

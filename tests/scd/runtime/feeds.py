@@ -132,6 +132,8 @@ def _histories(changes):
         states = []
         for at in sorted({item["_sequence"] for item in ours} | truncates):
             now = [item for item in ours if item["_sequence"] == at]
+            if at in truncates:
+                states.append((None, at))  # what was before ends, even where it begins anew
             if any(item["_op"] == "delete" for item in now):
                 row = None
             elif now:

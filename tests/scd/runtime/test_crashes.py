@@ -135,7 +135,8 @@ def test_only_deletes_and_a_foreign_compaction(scd_type):
 def test_a_lost_commit_is_found_in_the_table(scd_type):
     feed = Feed(scd_type)
     for number, step in enumerate(STEPS):
-        feed.batch(*step)
+        feed.add(*step)
+        feed.test.drain()
         feed.test.lose_commit(number)
         feed.test.restart()
     feed.test.drain()
@@ -147,7 +148,8 @@ def test_a_lost_cursor_store_is_rebuilt_with_its_memory(scd_type, tmp_path):
 
     feed = Feed(scd_type, home=tmp_path)
     for step in STEPS:
-        feed.batch(*step)
+        feed.add(*step)
+        feed.test.drain()
         for path in tmp_path.glob("cursors.db*"):
             path.unlink()
         with feed.test.query.open(clock=feed.test.clock) as session:
@@ -166,7 +168,7 @@ def test_a_dead_attempt_leaves_no_file(scd_type, tmp_path):
             if point:
                 feed.die(point)
             feed.test.drain()
-        found.append(len([path for path in home.rglob("*.parquet")]))
+        found.append(len(list(home.rglob("*.parquet"))))
     assert found[0] == found[1]
 
 
