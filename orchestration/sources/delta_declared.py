@@ -137,7 +137,8 @@ def _place(table: object) -> str:
             "delta(...): the place holds credentials, and would be shown with the query",
             remedy="remove them; they are found the way boto3 finds them",
         )
-    return text.removeprefix("file://").rstrip("/") or "/"
+    path = text.removeprefix("file://").rstrip("/") or "/"
+    return path if "/" in path or "/" not in text else f"./{path}"
 
 
 def _last_part(place: str) -> str:

@@ -7,25 +7,23 @@ look, and one where something is wrong, open the table.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestration.errors import (
-    HeadwaterError,
     SourceUnavailable,
     TableColumnsChanged,
     TableLogGone,
     TableReplaced,
-    TableUnsupported,
 )
 from orchestration.objects import Place
 from orchestration.redaction import redact
 from orchestration.sources.base import Backlog
 from orchestration.sources.delta_log import DeltaLog
 from orchestration.sources.delta_offsets import Anchor, DeltaBacklog, Position, marked
-from orchestration.sources.delta_table import OpenedTable, feed_is_on, log_retention, open_table
+from orchestration.sources.delta_start import first_columns, where_to_start
+from orchestration.sources.delta_table import OpenedTable, log_retention, open_table
 from orchestration.sources.delta_walk import Known, Walk, check_file, walk
 
 if TYPE_CHECKING:
@@ -54,19 +52,6 @@ def poll(
     return look.beginning(history.listing)
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """Where a stream begins.
-
-    Attributes:
-        position: The first thing to read; ``None`` while it is not there yet.
-        note: What it waits for then.
-    """
-
-    position: Position | None
-    note: str = ""
-
-
 class _Look:
     def __init__(self, source: DeltaSource, settings: Settings, now: datetime) -> None:
         self._source = source
@@ -83,15 +68,18 @@ class _Look:
         table = open_table(self._uri)
         if table is None:
             return Backlog({}, {}, listing=listing, exists=False)
-        columns = self._columns(table)
-        if listing.get("columns", columns) != columns and self._source.data_schema is None:
+        columns = first_columns(self._source, table, self._place)
+        if (
+            listing.get("columns", columns.found) != columns.found
+            and self._source.data_schema is None
+        ):
             raise TableColumnsChanged(
                 f"{self._place} has other columns than at the first look, and nothing was read yet",
                 remedy="'headwater reset' takes the columns that it has now",
             )
-        start = self._start(table, listing)
+        start = where_to_start(self._source, table, self._log, listing)
         memory: dict[str, Any] = {
-            "columns": columns,
+            "columns": columns.found,
             "columns_at": table.version,
             "partitions": list(table.partitions),
             "retention": log_retention(table.configuration).total_seconds(),
@@ -100,64 +88,11 @@ class _Look:
             memory["start"] = listing.get("start", table.version + 1)
         new = any(listing.get(name) != memory[name] for name in memory if name != "columns_at")
         if start.position is None:
-            return Backlog({}, {}, notes=(start.note,), listing=memory)
-        return self._found({}, start.position, table.table_id, memory, table=table, must_record=new)
-
-    def _columns(self, table: OpenedTable) -> dict[str, str]:
-        if self._source.change_feed and not feed_is_on(table.configuration):
-            raise TableUnsupported(
-                f"{self._place} keeps no change data feed",
-                remedy="set its property delta.enableChangeDataFeed to true: changes are kept from "
-                "then on; or read its appended rows, without change_feed=True",
-            )
-        if self._source.data_schema is None:
-            return table.columns(self._source.timezone)
-        try:
-            return table.columns(self._source.timezone or "UTC")
-        except HeadwaterError:
-            return {}  # a column that nobody asked for has a type that we do not know
-
-    def _start(self, table: OpenedTable, listing: dict[str, Any]) -> _Start:
-        wanted = self._source.starting_version
-        if self._source.starting_timestamp is not None:
-            return self._since(self._source.starting_timestamp, table)
-        if wanted == "latest":
-            wanted = int(listing.get("start", table.version + 1))
-        if self._source.starting_version is None:
-            return _Start(Position(table.version, 0, snapshot=True))
-        if wanted is not None and wanted > table.version + 1:
-            return _Start(
-                None, f"it begins at version {wanted}, and the table is at {table.version}"
-            )
-        return _Start(Position(int(wanted or 0)))
-
-    def _since(self, moment: datetime, table: OpenedTable) -> _Start:
-        """The first version that was committed at a time or later."""
-        versions = self._log.versions()
-        times: dict[int, datetime] = {}
-
-        def at(version: int) -> datetime:
-            if version not in times:
-                commit = self._log.get(version)
-                micros = 0 if commit is None else commit.time_us
-                times[version] = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
-            return times[version]
-
-        place = bisect_left(versions, moment, key=at)
-        if place == len(versions):
-            return _Start(
-                None,
-                f"it begins with what is committed at {moment.isoformat()} or later, and version "
-                f"{table.version} is older",
-            )
-        if place == 0 and versions[0] > 0 and at(versions[0]) > moment:
-            raise TableLogGone(
-                f"the log of {self._place} begins at version {versions[0]}, committed at "
-                f"{at(versions[0]).isoformat()}: what was committed between "
-                f"{moment.isoformat()} and then is not in it any more",
-                remedy="begin later, or without starting_timestamp with the table as it is",
-            )
-        return _Start(Position(versions[place]))
+            return Backlog({}, {}, notes=(start.note, *columns.notes), listing=memory)
+        found = self._found(
+            {}, start.position, table.table_id, memory, table=table, must_record=new
+        )
+        return replace(found, notes=found.notes + columns.notes)
 
     # -- the looks after it ---------------------------------------------------------------------
 
@@ -174,7 +109,7 @@ class _Look:
             raise self._no_table()
         return {
             **listing,
-            "columns": self._columns(table),
+            "columns": first_columns(self._source, table, self._place).found,
             "columns_at": table.version,
             "partitions": list(table.partitions),
             "retention": log_retention(table.configuration).total_seconds(),
@@ -243,7 +178,7 @@ class _Look:
             drained["retention"] = found.retention_seconds
         if anchors:
             drained["anchor"] = anchors[-1].to_json()
-        notes = [*found.notes, *self._passed(found), *self._near(found, memory, files)]
+        notes = [*found.notes, *self._passed(found), *self._near(found, memory)]
         if found.stopped is not None:
             notes.insert(0, f"it stops there: {found.stopped.args[0]}")
         end = Position(found.next).offset(planned + len(files), table_id) if files else offset
@@ -354,16 +289,15 @@ class _Look:
         why = f"passed over because on_change={self._source.on_change!r}"
         return [f"{why}: version {', '.join(named)}{also}"]
 
-    def _near(self, found: Walk, memory: dict[str, Any], files: list[FileEntry]) -> list[str]:
-        """Whether what is to be read next may soon be cleaned away."""
+    def _near(self, found: Walk, memory: dict[str, Any]) -> list[str]:
+        """Whether the commit that is read next may soon be cleaned away."""
         retention = timedelta(seconds=float(memory.get("retention", 0)))
-        if not files or not retention:
+        if found.oldest is None or not retention:
             return []
-        oldest = min(item.modified for item in files)
-        if not found.anchors or self._now - oldest < retention * _NEAR:
+        version, moment = found.oldest
+        if self._now - moment < retention * _NEAR:
             return []
-        version = found.anchors[0].version
-        age, kept = (self._now - oldest) / timedelta(days=1), retention / timedelta(days=1)
+        age, kept = (self._now - moment) / timedelta(days=1), retention / timedelta(days=1)
         text = (
             f"version {version} waits to be read and is {age:.1f} days old: the table keeps its "
             f"log for {kept:.1f} days (delta.logRetentionDuration), and a cleaned commit is lost "

@@ -69,6 +69,16 @@ class OpenedTable:
         """Column to DuckDB type, without those whose names are ours."""
         return columns_of(self.handle.schema().to_json(), timezone)
 
+    def arrow(self) -> pa.Schema:
+        """Its columns as Arrow has them.
+
+        Raises:
+            SchemaError: One has a type that nothing here reads.
+        """
+        from deltalake import Schema
+
+        return pa.schema(list(_readable(self.handle.schema().to_json(), Schema)))
+
     def files(self) -> list[LoggedFile]:
         """Its files, the oldest first, in an order that is always the same.
 

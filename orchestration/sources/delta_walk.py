@@ -7,6 +7,7 @@ comes when it is next. So no row is read twice, none is left out, and nothing ha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from orchestration.errors import (
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from orchestration.sources.delta_commit import Commit, LoggedFile, TableMetadata
 
 __all__ = ["Known", "OnChange", "Walk", "walk"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OnChange = Literal["fail", "skip", "ignore_deletes"]
 
@@ -77,6 +80,7 @@ class Walk:
         columns: The table's columns at the end.
         retention_seconds: How long it keeps its log, where that was changed.
         notes: Oddities worth telling.
+        oldest: Version and time of the first commit that gives anything.
     """
 
     next: int
@@ -87,6 +91,7 @@ class Walk:
     passed: dict[int, str] = field(default_factory=dict)
     retention_seconds: float | None = None
     notes: list[str] = field(default_factory=list)
+    oldest: tuple[int, datetime] | None = None
 
 
 def walk(
@@ -114,6 +119,8 @@ def walk(
             found.stopped = error
             break
         skip = first.file if version == first.version else 0
+        if entries[skip:] and found.oldest is None and commit.time_us:
+            found.oldest = (version, _EPOCH + timedelta(microseconds=commit.time_us))
         found.files += entries[skip:]
         found.anchors.append(Anchor(version, tag, commit.digest))
         found.next = version + 1

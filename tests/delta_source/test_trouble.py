@@ -12,6 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from orchestration import delta, delta_sink, stream
 from orchestration.errors import (
+    BatchBlocked,
     FileChanged,
     FileMissing,
     SchemaError,
@@ -22,9 +23,11 @@ from orchestration.errors import (
     TableRewritten,
     TableUnsupported,
 )
+from orchestration.runtime.blocked import skip_to_quarantine
 from orchestration.runtime.crashpoints import CRASH_POINTS
 from orchestration.runtime.preview import preview
 from orchestration.runtime.query import StreamingQuery
+from orchestration.runtime.rebuild import rebuild
 from tests.delta_source.table import Follower
 
 
@@ -419,10 +422,10 @@ def commit(f, *actions):
     path.write_text("\n".join(json.dumps(item) for item in actions))
 
 
-def data_file(f):
+def data_file(f, version=0):
     (line,) = [
         line
-        for line in (Path(f.where) / "_delta_log" / f"{0:020d}.json").read_text().splitlines()
+        for line in (Path(f.where) / "_delta_log" / f"{version:020d}.json").read_text().splitlines()
         if '"add"' in line
     ]
     return json.loads(line)["add"]
@@ -497,3 +500,68 @@ def test_it_is_found_by_any_writer(tmp_path):
     f = Follower(tmp_path)
     f.run()
     assert f.copied().columns == ["Id", "V a l"]
+
+
+def test_a_rebuilt_cursor_store_goes_on(tmp_path):
+    f = Follower(tmp_path, max_files=1)
+    f.write()
+    f.write()
+    f.run()
+    f.write()
+    f.settings.home.joinpath("cursors.db").unlink()
+    with f.query.open() as session:
+        rebuild(session)
+    f.run()
+    assert f.ids() == list(range(9))
+    f.settings.home.joinpath("cursors.db").unlink()
+    with f.query.open() as session:
+        rebuild(session)
+    f.write(pa.table({"id": [50], "v": ["x"], "more": [1.5]}), schema_mode="merge")
+    with pytest.raises(TableColumnsChanged, match="more DOUBLE is new"):
+        f.run()
+
+
+def test_a_batch_set_aside_by_hand(tmp_path):
+    f = Follower(tmp_path)
+    f.write()
+    f.run()
+    f.write()
+    assert f.crash_at("after_plan_log")
+    (Path(f.where) / data_file(f, 1)["path"]).unlink()
+    for _ in range(3):
+        with pytest.raises(FileMissing):
+            f.run()
+    with pytest.raises(BatchBlocked):
+        f.run()
+    with f.query.open() as session:
+        skip_to_quarantine(session)
+    f.write()
+    f.run()
+    assert f.ids() == [0, 1, 2, 6, 7, 8]
+    assert f.query.reprocess().rows_read == 6
+    assert f.query.verify().outcome == "identical"
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"ID": "BIGINT"}, 'has the column "id"'),
+        ({"other": "BIGINT"}, "none of the declared columns"),
+        ({"id": "VARCHAR"}, 'the column "id" is int64 and was declared VARCHAR'),
+    ],
+)
+def test_a_declaration_that_does_not_fit_is_refused_before_anything_is_read(tmp_path, schema, said):
+    f = Follower(tmp_path, schema=schema)
+    f.write()
+    with pytest.raises(SchemaError, match=said):
+        f.run()
+
+
+def test_columns_that_are_not_there_and_names_that_are_ours_are_told(tmp_path):
+    f = Follower(tmp_path, schema={"id": "BIGINT", "later": "DATE"})
+    f.write()
+    assert f.notes() == ("the table has no later yet: null",)
+    g = Follower(tmp_path, name="g", where=str(tmp_path / "g"))
+    g.write(pa.table({"id": [1], "_file": ["x"]}))
+    assert g.notes() == ("not read, because the names are reserved: _file",)
+    assert g.copied().columns == ["id"]
