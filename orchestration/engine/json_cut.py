@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from orchestration.engine.cut_values import Bools, Ints
     from orchestration.engine.json_layout import Layout, Slot
+    from orchestration.engine.spared import Spared
 
 __all__ = ["CutLines", "cut_columns", "cut_fields"]
 
@@ -125,7 +126,11 @@ class CutLines:
         return plain
 
     def cut(
-        self, layout: Layout, fields: list[pa.Field[Any]], wanted: Bools
+        self,
+        layout: Layout,
+        fields: list[pa.Field[Any]],
+        wanted: Bools,
+        spared: Spared | None = None,
     ) -> tuple[Ints, list[pa.Array[Any]]]:
         """The wanted lines that fit, and an array of each field's :func:`cut_type` of them.
 
@@ -133,6 +138,7 @@ class CutLines:
             layout: What they are to fit.
             fields: Columns to cut out.
             wanted: Which lines to try.
+            spared: Texts that need not be made for every line.
         """
         rows, quotes = self._of_count(layout.quotes, wanted & self._usable)
         if not len(rows):
@@ -149,12 +155,20 @@ class CutLines:
                 return rows, []
         cuts: dict[tuple[str, ...], tuple[Kind, Cut]] = {}
         proved: Any = None
+        later: list[tuple[Slot, Ints, Ints]] = []
         for slot, (start, end) in zip(layout.slots, bounds, strict=True):
+            if spared is not None and _is_spared(slot, spared):
+                later.append((slot, start, end))
+                continue
             cut = self._value(slot, start, end)
             if cut.proved is not None:
                 proved = cut.proved if proved is None else proved & cut.proved
             if slot.path:
                 cuts[slot.path] = (slot.kind, cut)
+        if spared is not None and later:
+            few = _needed(cuts.get((spared.time,)), spared)
+            for slot, start, end in later:
+                cuts[slot.path] = (slot.kind, Cut(self._some_texts(start, end, few), None, None))
         if proved is not None and not proved.all():
             rows = rows[proved]
         else:
@@ -241,6 +255,22 @@ class CutLines:
             return Cut(texts, None, null)
         return Cut(texts, proved.to_numpy(zero_copy_only=False), null)
 
+    def _some_texts(self, start: Ints, end: Ints, few: Ints | None) -> pa.Array[Any]:
+        """The texts of a few rows, null in the others; ``None`` for all."""
+        if few is None or 2 * len(few) > len(start):
+            return self._texts(start, end)
+        if not len(few):
+            nulls: pa.Array[Any] = pa.nulls(len(start), pa.string())
+            return nulls
+        places = np.zeros(len(start), np.int64)
+        places[few] = np.arange(len(few))
+        missing = np.ones(len(start), dtype=bool)
+        missing[few] = False
+        found: pa.Array[Any] = self._texts(start[few], end[few]).take(
+            pa.array(places, pa.int64(), mask=missing)
+        )
+        return found
+
     def _texts(self, start: Ints, end: Ints) -> pa.Array[Any]:
         """Pieces of the data as strings: every second one of those between all the places."""
         places: Any = np.empty(2 * len(start), np.int32)
@@ -254,6 +284,19 @@ class CutLines:
             pa.array(np.arange(0, len(places) - 1, 2, dtype=np.int32))
         )
         return found
+
+
+def _is_spared(slot: Slot, spared: Spared) -> bool:
+    # Texts alone: other values have to be read to be proved.
+    return slot.kind.name == "string" and slot.path[:1] != () and slot.path[0] in spared.columns
+
+
+def _needed(time: tuple[Kind, Cut] | None, spared: Spared) -> Ints | None:
+    """Which rows need the spared texts; ``None`` for all."""
+    if time is None or time[0].name != "timestamp":
+        return None
+    found: Ints = np.flatnonzero(time[1].values <= spared.until_us)
+    return found
 
 
 def _column(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from orchestration.engine.base import FileFormat, InputFile
     from orchestration.engine.json_lines import Numbers
+    from orchestration.engine.spared import Spared
 
     _Part = tuple[list[pa.Array[Any]], Numbers]
 
@@ -34,15 +35,22 @@ class JsonFiles(Reader):
     Args:
         schema: Columns that stand in the data.
         format: How to read it.
+        spared: Columns that need not be made for every row.
     """
 
-    def __init__(self, schema: pa.Schema, format: FileFormat) -> None:  # noqa: A002
+    def __init__(
+        self,
+        schema: pa.Schema,
+        format: FileFormat,  # noqa: A002
+        spared: Spared | None = None,
+    ) -> None:
         self._format = format
         self._lines = JsonLines(
             schema,
             timezone=format.timezone,
             rescue=format.rescue,
             max_line_bytes=format.max_line_bytes,
+            spared=spared,
         )
         self.fields: list[pa.Field[Any]] = [pa.field(LINE, pa.string()), *cut_fields(schema)]
 

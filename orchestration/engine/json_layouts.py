@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from orchestration.engine.cut_values import Bools, Ints
+    from orchestration.engine.spared import Spared
 
 __all__ = ["Layouts"]
 
@@ -31,12 +32,14 @@ class Layouts:
     Args:
         schema: Columns that stand in the data.
         rescue: Keep unknown fields.
+        spared: Columns that need not be made for every row.
     """
 
-    def __init__(self, schema: pa.Schema, *, rescue: bool) -> None:
+    def __init__(self, schema: pa.Schema, *, rescue: bool, spared: Spared | None = None) -> None:
         self._schema = schema
         self._fields = list(schema)
         self._rescue = rescue
+        self._spared = spared
         self._layouts: tuple[Layout, ...] = ()
         self._misses = 0
         self._tried = 0
@@ -66,7 +69,7 @@ class Layouts:
                 if layout in done or not left.any():
                     continue
                 done.add(layout)
-                rows, arrays = lines.cut(layout, self._fields, left)
+                rows, arrays = lines.cut(layout, self._fields, left, self._spared)
                 if len(rows):
                     left[rows] = False
                     found.append((arrays, rows + 1))

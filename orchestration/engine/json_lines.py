@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,9 @@ _BLOCK = 32  # lines proved at a time
 _TRIES = 3  # at widening them, in one chunk
 
 _NEWLINE = ord("\n")
+
+if TYPE_CHECKING:
+    from orchestration.engine.spared import Spared
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -64,16 +67,23 @@ class JsonLines:
         timezone: Meaning of timestamps without a zone.
         rescue: Keep unknown fields.
         max_line_bytes: Longer lines are bad records.
+        spared: Columns that need not be made for every row.
     """
 
     def __init__(
-        self, schema: pa.Schema, *, timezone: str | None, rescue: bool, max_line_bytes: int
+        self,
+        schema: pa.Schema,
+        *,
+        timezone: str | None,
+        rescue: bool,
+        max_line_bytes: int,
+        spared: Spared | None = None,
     ) -> None:
         self._schema = schema
         self._rescue = rescue
         self._max_line_bytes = max_line_bytes
         self._records = JsonRecords(schema, timezone=timezone, rescue=rescue)
-        self._layouts = Layouts(schema, rescue=rescue)
+        self._layouts = Layouts(schema, rescue=rescue, spared=spared)
         self._templates: tuple[Template, ...] = ()
         self._misses = 0
         self._lock = threading.Lock()

@@ -14,17 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from orchestration.engine.base import FilesInput
+    from orchestration.engine.spared import Spared
 
 __all__ = ["reader_of", "source_of"]
 
 
-def reader_of(given: FilesInput) -> Reader:
+def reader_of(given: FilesInput, spared: Spared | None = None) -> Reader:
     """The reader of the input's format.
+
+    Args:
+        given: The files.
+        spared: Columns that it need not make for every row.
 
     Raises:
         SchemaError: The format cannot carry a column's type.
     """
     schema = _data_schema(given)
+    if given.format.changes is not None:
+        from orchestration.engine.cdc.reader import change_reader
+
+        return change_reader(schema, given.format)
     if given.format.name == "parquet":
         from orchestration.engine.parquet_files import ParquetFiles
 
@@ -35,7 +44,7 @@ def reader_of(given: FilesInput) -> Reader:
         return CsvFiles(schema, given.format)
     from orchestration.engine.json_files import JsonFiles
 
-    return JsonFiles(schema, given.format)
+    return JsonFiles(schema, given.format, spared)
 
 
 def source_of(
@@ -68,7 +77,7 @@ def source_of(
         others = [name for name in others if name in only]
     schema = pa.schema(fields)
     order = [*schema.names, *besides]
-    if given.format.name == "parquet":
+    if given.format.name == "parquet" or given.format.changes is not None:
         return schema, plain_source(order, relation)
     columns = pa.schema([item for item in fields if item.name not in others])
     cut = cut_columns(_data_schema(given)) if given.format.name == "json" else None

@@ -1,11 +1,23 @@
-"""Layouts that several threads learn at once."""
+"""Layouts that several threads learn at once, and columns that only late rows need."""
 
 from __future__ import annotations
 
-import numpy as np
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import pytest
+
+from orchestration import StreamingQuery, delta_sink, files, stream, window
+from orchestration.config import Settings
 from orchestration.engine.json_layouts import Layouts
+from orchestration.engine.spared import Spared
+from orchestration.runtime.contents import table_rows
 from orchestration.streams.schema import parse_schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_layout_that_another_thread_has_just_learned_is_used() -> None:
@@ -28,3 +40,58 @@ def test_a_layout_that_another_thread_has_just_learned_is_used() -> None:
 
     assert rows == [500]
     assert numbers.tolist() == list(range(1, 501))
+
+
+def test_texts_that_only_late_rows_need_are_made_for_these_alone() -> None:
+    schema = parse_schema(
+        {"id": "VARCHAR", "ts": "TIMESTAMPTZ", "n": "BIGINT", "by": "STRUCT(os VARCHAR)"}
+    )
+    data = b"".join(
+        b'{"id":"i%d","ts":"2026-01-01T00:%02d:00Z","n":%d,"by":{"os":"o%d"}}\n' % (n, n, n, n)
+        for n in range(60)
+    )
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
+    offsets = np.concatenate(([0], ends))
+    until = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+    spared = Spared(frozenset({"id", "n", "by"}), "ts", int(until.timestamp()) * 1_000_000)
+    layouts = Layouts(schema, rescue=False, spared=spared)
+
+    ((arrays, numbers),) = layouts.cut(data, offsets, np.ones(60, dtype=bool), lambda _: True)
+
+    ids, times, values, by = (array.to_pylist() for array in arrays)
+    assert numbers.tolist() == list(range(1, 61))
+    assert ids == [f"i{n}" if n <= 5 else None for n in range(60)]
+    assert [item["os"] for item in by] == [f"o{n}" if n <= 5 else None for n in range(60)]
+    assert [moment.minute for moment in times] == list(range(60))
+    assert values == list(range(60))  # read to be proved, so there is nothing to save
+
+
+@pytest.mark.parametrize("mode", ["append", "update"])
+def test_a_late_row_is_kept_whole(tmp_path: Path, mode: Literal["append", "update"]) -> None:
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    settings = Settings.load(home=tmp_path)
+    clicks = stream(
+        files(str(landing), schema={"id": "VARCHAR", "ts": "TIMESTAMPTZ", "page": "VARCHAR"})
+    ).with_watermark("ts", "1 minute")
+    query = StreamingQuery(
+        "views",
+        clicks.group_by(window("ts", "5 minutes"), "page").agg(views="count(*)"),
+        sink=delta_sink("views", output_mode=mode),
+        settings=settings,
+    )
+    for number, minutes in enumerate(([0, 10, 20], [1, 21, 22], [2, 23, 24])):
+        lines = [
+            f'{{"id":"{number}-{minute}-{n}","ts":"2026-01-01T00:{minute:02d}:00Z","page":"p"}}\n'
+            for minute in minutes
+            for n in range(20)
+        ]
+        (landing / f"{number}.json").write_text("".join(lines))
+        query.run()
+
+    late = table_rows(str(tmp_path / "tables" / "views__late"))
+
+    assert sorted(json.loads(row["row"])["id"] for row in late) == sorted(
+        f"{number}-{number}-{n}" for number in (1, 2) for n in range(20)
+    )
+    assert {json.loads(row["row"])["page"] for row in late} == {"p"}

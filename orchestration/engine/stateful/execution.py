@@ -17,7 +17,7 @@ from orchestration.engine.stateful.keyed import KeyedState
 from orchestration.engine.stateful.late import Late
 from orchestration.engine.stateful.limit import run_limit
 from orchestration.engine.stateful.map_pages import mapped_pages
-from orchestration.engine.stateful.needed import needed_columns, needs_order
+from orchestration.engine.stateful.needed import needed_columns, needs_order, spared_columns
 from orchestration.engine.stateful.partials import SEQUENCE
 from orchestration.engine.stateful.relation import Relation
 from orchestration.engine.stateful.session_aggregate import run_sessions
@@ -160,7 +160,10 @@ class Execution:
         if isinstance(root, SourceRoot):
             whole = self.job.plan if chain.root is self.job.plan.root else chain
             wanted = needed_columns(whole, root.schema, late_kept=self.late.keeps)
-            return self.inputs.open(root.name, wanted, chain)
+            spared = None
+            if self.job.full is None and self.job.output_mode != "complete":
+                spared = spared_columns(whole, wanted, self.late_us())
+            return self.inputs.open(root.name, wanted, chain, spared)
         if isinstance(root, StaticRoot):
             rows = self.job.statics[root.name].reader()
             watched = self.caught.watch(iter(rows))  # DuckDB would hide what goes wrong there

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import DataFile
     from orchestration.engine.failures import Caught
     from orchestration.engine.quarantine import BadRecord
+    from orchestration.engine.spared import Spared
     from orchestration.engine.stateful.job import StatefulJob
     from orchestration.engine.stateful.tables import Tables
     from orchestration.streams.plan import Chain
@@ -68,13 +69,16 @@ class Inputs:
         self.counts: dict[str, Counts] = {}
         self.ahead = 0  # rows set aside because they were too far ahead in time
 
-    def open(self, name: str, wanted: pa.Schema, chain: Chain) -> Relation:
+    def open(
+        self, name: str, wanted: pa.Schema, chain: Chain, spared: Spared | None = None
+    ) -> Relation:
         """A source's rows.
 
         Args:
             name: The source.
             wanted: Those of its columns that are needed.
             chain: What is done to them.
+            spared: Those that only few rows need.
         """
         given = self._job.inputs.get(name)
         if given is None:
@@ -89,7 +93,7 @@ class Inputs:
         else:
             feed = Feed(
                 given.data,
-                reader_of(given.data),
+                reader_of(given.data, spared),
                 self.quarantine_of(name),
                 self._threads,
                 self._caught,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from orchestration.engine.spared import Spared
 from orchestration.engine.stateful.aggregation import columns_of
 from orchestration.engine.stateful.partials import ORDERED
 from orchestration.streams.aggregates import parse_aggregate
@@ -15,16 +16,19 @@ from orchestration.streams.operators import (
     ApplyChanges,
     ApplyWithState,
     DropDuplicates,
+    ExpressionKey,
     Limit,
     Select,
     Where,
+    WindowKey,
     WithWatermark,
 )
+from orchestration.streams.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from orchestration.streams.plan import Chain
 
-__all__ = ["needed_columns", "needs_order"]
+__all__ = ["needed_columns", "needs_order", "spared_columns"]
 
 
 def needed_columns(chain: Chain, schema: pa.Schema, *, late_kept: bool) -> pa.Schema:
@@ -52,6 +56,43 @@ def needed_columns(chain: Chain, schema: pa.Schema, *, late_kept: bool) -> pa.Sc
         else:
             return schema
     return schema
+
+
+def spared_columns(chain: Chain, schema: pa.Schema, late_us: int) -> Spared | None:
+    """Columns that only rows need which come too late for a grouping by event time.
+
+    Args:
+        chain: Operators over the input.
+        schema: The columns that are read.
+        late_us: What is not after this moment is late.
+    """
+    used: set[str] = set()
+    for operator in chain.operators:
+        if isinstance(operator, Where):
+            used |= _lower(columns_used(operator.expression))
+        elif isinstance(operator, WithWatermark) and operator.max_future_us is None:
+            used.add(operator.column.lower())
+        elif isinstance(operator, Aggregate) and operator.watermarked:
+            time = _time_of(operator, schema)
+            used |= _lower(columns_of(operator))
+            names = frozenset(name for name in schema.names if name.lower() not in used)
+            return Spared(names, time, late_us) if time is not None and names else None
+        else:
+            return None
+    return None
+
+
+def _time_of(operator: Aggregate, schema: pa.Schema) -> str | None:
+    """The column whose value a group's end never comes before."""
+    for key in operator.keys:
+        if isinstance(key, WindowKey) or (
+            isinstance(key, ExpressionKey) and key.name == operator.event_key
+        ):
+            for item in schema:
+                plain = key.expression in {item.name, quote_identifier(item.name)}
+                if plain and item.type == pa.timestamp("us", "UTC"):
+                    return item.name
+    return None
 
 
 def needs_order(chain: Chain) -> bool:
