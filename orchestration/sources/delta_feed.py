@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -185,7 +186,7 @@ class FeedFiles:
         if self.preimages == "drop":
             mask = pc.and_(mask, pc.not_equal(kinds, pa.scalar("update_preimage")))
         numbers: Any = pc.utf8_lpad(
-            pa.array(range(row, row + count), pa.int64()).cast(pa.string()), 10, "0"
+            pa.array(np.arange(row, row + count)).cast(pa.string()), 10, "0"
         )
         sequence = pc.binary_join_element_wise(
             f"{position.version:016x}/",

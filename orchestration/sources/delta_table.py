@@ -13,10 +13,11 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from orchestration.errors import SchemaError, SourceUnavailable, TableLogGone, TableUnsupported
-from orchestration.objects import storage_options
+from orchestration.objects import PlaceError, storage_options
 from orchestration.redaction import redact
 from orchestration.sources.arrow_types import kept_type
 from orchestration.sources.delta_commit import LoggedFile
+from orchestration.sources.listing import unavailable
 from orchestration.streams.schema import RESERVED, schema_to_json
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def open_table(uri: str, version: int | None = None) -> OpenedTable | None:
         handle = DeltaTable(uri, version=version, storage_options=storage_options(uri))
     except TableNotFoundError:
         return None
+    except PlaceError as error:
+        raise unavailable(error) from error
     except (DeltaError, OSError, ValueError) as error:
         text = redact(str(error).split("\n", maxsplit=1)[0])
         low = text.lower()
