@@ -13,6 +13,7 @@ passes is, byte for byte, the JSON text of exactly these values:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,13 +36,13 @@ from orchestration.engine.json_layout import MOST_BYTES
 from orchestration.streams.schema import duckdb_type, quote_identifier, quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orchestration.engine.cut_values import Bools, Ints
     from orchestration.engine.json_layout import Layout, Slot
     from orchestration.engine.spared import Spared
 
-__all__ = ["CutLines", "cut_columns", "cut_fields"]
+__all__ = ["CutLines", "Shape", "cut_columns", "cut_fields", "shapes_of"]
 
 _WORD = 8
 _READERS: dict[str, Callable[[View, Ints, Ints, Slot], Cut]] = {
@@ -51,6 +52,33 @@ _READERS: dict[str, Callable[[View, Ints, Ints, Slot], Cut]] = {
     "date": dates,
     "timestamp": timestamps,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A column that can be cut out, or a member of one.
+
+    Attributes:
+        path: Its name, below those of the structs that it is in.
+        type: Of the array that it becomes.
+        parts: Members that can be cut out, of a struct; else ``None``.
+    """
+
+    path: tuple[str, ...]
+    type: Any
+    parts: tuple[Shape, ...] | None
+
+
+def shapes_of(fields: Iterable[pa.Field[Any]], path: tuple[str, ...] = ()) -> tuple[Shape, ...]:
+    """The columns among these that can be cut out."""
+    found = []
+    for item in fields:
+        kind = cut_type(item)
+        if kind is not None:
+            own = (*path, item.name)
+            parts = shapes_of(item.type, own) if pa.types.is_struct(item.type) else None
+            found.append(Shape(own, kind, parts))
+    return tuple(found)
 
 
 def cut_fields(schema: pa.Schema) -> list[pa.Field[Any]]:
@@ -128,15 +156,15 @@ class CutLines:
     def cut(
         self,
         layout: Layout,
-        fields: list[pa.Field[Any]],
+        shapes: Sequence[Shape],
         wanted: Bools,
         spared: Spared | None = None,
     ) -> tuple[Ints, list[pa.Array[Any]]]:
-        """The wanted lines that fit, and an array of each field's :func:`cut_type` of them.
+        """The wanted lines that fit, and an array of each shape's type of them.
 
         Args:
             layout: What they are to fit.
-            fields: Columns to cut out.
+            shapes: Columns to cut out.
             wanted: Which lines to try.
             spared: Texts that need not be made for every line.
         """
@@ -175,11 +203,7 @@ class CutLines:
             proved = None
         if not len(rows):
             return rows, []
-        arrays = [
-            _column((item.name,), item, cuts, layout.present, proved, len(rows))
-            for item in fields
-            if cut_type(item) is not None
-        ]
+        arrays = [_column(shape, cuts, layout.present, proved, len(rows)) for shape in shapes]
         return rows, arrays
 
     def _of_count(self, count: int, wanted: Bools) -> tuple[Ints, Any]:
@@ -300,23 +324,20 @@ def _needed(time: tuple[Kind, Cut] | None, spared: Spared) -> Ints | None:
 
 
 def _column(
-    path: tuple[str, ...],
-    field: pa.Field[Any],
+    shape: Shape,
     cuts: Mapping[tuple[str, ...], tuple[Kind, Cut]],
     present: frozenset[tuple[str, ...]],
     proved: Bools | None,
     count: int,
 ) -> pa.Array[Any]:
-    kind = cut_type(field)
-    if pa.types.is_struct(field.type) and path in present:
-        parts = [part for part in field.type if cut_type(part) is not None]
-        arrays = [_column((*path, part.name), part, cuts, present, proved, count) for part in parts]
-        both: pa.Array[Any] = pa.StructArray.from_arrays(arrays, fields=list(kind))
+    if shape.parts is not None and shape.path in present:
+        arrays = [_column(part, cuts, present, proved, count) for part in shape.parts]
+        both: pa.Array[Any] = pa.StructArray.from_arrays(arrays, fields=list(shape.type))
         return both
-    if path not in cuts:
-        nulls: pa.Array[Any] = pa.nulls(count, kind)
+    if shape.path not in cuts:
+        nulls: pa.Array[Any] = pa.nulls(count, shape.type)
         return nulls
-    how, cut = cuts[path]
+    how, cut = cuts[shape.path]
     values, null = cut.values, cut.null
     if isinstance(values, pa.Array):
         texts: pa.Array[Any] = values if proved is None else values.filter(pa.array(proved))

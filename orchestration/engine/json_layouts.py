@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orchestration.engine.json_cut import CutLines
+from orchestration.engine.json_cut import CutLines, shapes_of
 from orchestration.engine.json_layout import Layout, learn_layout
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Layouts:
 
     def __init__(self, schema: pa.Schema, *, rescue: bool, spared: Spared | None = None) -> None:
         self._schema = schema
-        self._fields = list(schema)
+        self._shapes = shapes_of(schema)
         self._rescue = rescue
         self._spared = spared
         self._layouts: tuple[Layout, ...] = ()
@@ -69,7 +69,7 @@ class Layouts:
                 if layout in done or not left.any():
                     continue
                 done.add(layout)
-                rows, arrays = lines.cut(layout, self._fields, left, self._spared)
+                rows, arrays = lines.cut(layout, self._shapes, left, self._spared)
                 if len(rows):
                     left[rows] = False
                     found.append((arrays, rows + 1))

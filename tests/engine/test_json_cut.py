@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestration.engine.base import FileFormat
-from orchestration.engine.json_cut import CutLines, cut_fields
+from orchestration.engine.json_cut import CutLines, cut_fields, shapes_of
 from orchestration.engine.json_files import JsonFiles
 from orchestration.engine.json_layout import learn_layout
 from orchestration.engine.json_lines import JsonLines
@@ -44,7 +44,7 @@ def cut(lines, layout, schema=ARROW):
     ends = np.cumsum([len(line) + 1 for line in lines])
     texts = np.array([_is_text(line) for line in lines])
     rows, arrays = CutLines(data, np.concatenate(([0], ends)), texts).cut(
-        layout, list(schema), texts
+        layout, shapes_of(schema), texts
     )
     names = [schema.names[int(item.name.rpartition("_")[2])] for item in cut_fields(schema)]
     table = pa.table(arrays, names=names) if len(rows) else pa.table({})
