@@ -26,10 +26,15 @@ one with the same :func:`memory_keys`. Truncates are remembered in rows whose ke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
+from orchestration.engine.changes.base import Applied, Changes, Counts
+from orchestration.engine.changes.cells import apply_cells
+from orchestration.engine.changes.history import apply_history
+from orchestration.engine.changes.reading import invalid_sql, read_changes
+from orchestration.engine.changes.rows import apply_rows
+from orchestration.engine.changes.shapes import memory_keys, memory_schema, table_schema
+from orchestration.engine.changes.sql import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,103 +56,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """A batch's changes, the specification's SQL evaluated once.
-
-    Attributes:
-        table: Temp table with them, for :func:`apply_changes` alone.
-        keys: Temp table of the different keys among them; with a row of nulls where truncates are
-            to be heard of: memory of these keys, and table rows of these keys, are to be given.
-        whole: There is a truncate among them: all of the table and all of the memory is to be
-            given, whatever their keys.
-        rows: How many there are.
-    """
-
-    table: str
-    keys: str
-    whole: bool
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a batch did.
-
-    Attributes:
-        inserted: Type 1: keys that have a row now and had none. Type 2: history rows that are new.
-        updated: Rows of the table that were replaced by one of the same identity.
-        deleted: Keys that had a row that was (type 2: still) valid, and have none any more.
-        ignored: Changes that did nothing because the table knew a newer one, or the same.
-    """
-
-    inserted: int
-    updated: int
-    deleted: int
-    ignored: int
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What becomes of the table and of the memory: names of temp tables, to be dropped by the
-    caller.
-
-    Attributes:
-        add: Rows to add, with the columns :attr:`ChangeSpec.table_columns`.
-        remove: Which rows to remove first: :attr:`ChangeSpec.identity`, and what was carried.
-        memory: Memory rows that are new or different; see :func:`memory_schema`.
-        counts: For the progress.
-    """
-
-    add: str
-    remove: str
-    memory: str
-    counts: Counts
-
-
-def table_schema(
-    connection: duckdb.DuckDBPyConnection, spec: ChangeSpec, schema: pa.Schema
-) -> pa.Schema:
-    """Columns of the table that changes with the columns of ``schema`` make."""
-    raise NotImplementedError
-
-
-def memory_schema(
-    connection: duckdb.DuckDBPyConnection, spec: ChangeSpec, schema: pa.Schema
-) -> pa.Schema:
-    """Columns of the memory, where the changes have the columns of ``schema``."""
-    raise NotImplementedError
-
-
-def memory_keys(spec: ChangeSpec) -> tuple[str, ...]:
-    """Columns that name one row of the memory; the first of them are the specification's keys."""
-    raise NotImplementedError
-
-
-def invalid_sql(spec: ChangeSpec, changes: str) -> str:
-    """A SELECT of the changes that cannot be applied, with the column ``__reason`` after theirs.
-
-    Args:
-        spec: What they mean.
-        changes: Name of a relation.
-    """
-    raise NotImplementedError
-
-
-def read_changes(
-    connection: duckdb.DuckDBPyConnection, spec: ChangeSpec, *, changes: str, prefix: str
-) -> Changes:
-    """Evaluate a batch's changes, in one pass over them.
-
-    Args:
-        connection: Where the relation is.
-        spec: What they mean.
-        changes: Name of a relation with the stream's columns; none of them invalid.
-        prefix: Start of the names of what is made.
-    """
-    raise NotImplementedError
-
-
 def apply_changes(
     connection: duckdb.DuckDBPyConnection,
     spec: ChangeSpec,
@@ -163,7 +71,7 @@ def apply_changes(
     Args:
         connection: Where the relations are.
         spec: What the changes mean.
-        changes: From :func:`read_changes`. What it made is dropped.
+        changes: From :func:`read_changes`. Its tables go with the result.
         current: Name of a relation of table rows, among them all of the batch's keys; a view will
             do, of which only the columns that are needed are read, once or twice.
         memory: Name of a relation of memory rows, among them all of the batch's keys, and those
@@ -172,4 +80,16 @@ def apply_changes(
         carry: Further columns of ``current`` that name where a row lies, for
             :attr:`Applied.remove`.
     """
-    raise NotImplementedError
+    step = Step(connection, prefix)
+    step.tables += [changes.table, changes.keys]
+    given = (spec, changes, current, memory, carry)
+    try:
+        if spec.scd_type == 2:
+            return apply_history(step, *given)
+        if (applied := apply_rows(step, *given)) is not None:
+            return applied
+        step.undo(keep=2)
+        return apply_cells(step, *given)
+    except BaseException:
+        step.undo()
+        raise

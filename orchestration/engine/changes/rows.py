@@ -1,0 +1,267 @@
+"""A table of what is, where the newest change of a key makes all of its row.
+
+The batch is brought down to the newest change of each key, and that is compared with the sequence
+that the table's row has, or that a remembered delete had. Of the table only the keys and sequences
+are read, but for rows that a different change of the same sequence meets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestration.engine.changes.base import (
+    AT,
+    DELETE,
+    HIGHEST,
+    OP,
+    TRUNCATE,
+    UPSERT,
+    Applied,
+    Counts,
+)
+from orchestration.engine.changes.shapes import CELLS, DELETED, by_cell
+from orchestration.engine.changes.sql import content, differs, listed, same
+from orchestration.engine.changes.truncates import truncates
+from orchestration.streams.change_spec import SEQUENCE
+from orchestration.streams.quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestration.engine.changes.base import Changes
+    from orchestration.engine.changes.sql import Step
+    from orchestration.engine.changes.truncates import Truncates
+    from orchestration.streams.change_spec import ChangeSpec
+
+__all__ = ["apply_rows"]
+
+
+def apply_rows(
+    step: Step,
+    spec: ChangeSpec,
+    changes: Changes,
+    current: str,
+    memory: str,
+    carry: Sequence[str],
+) -> Applied | None:
+    """Put the batch into the table; ``None`` where single cells have to be looked at."""
+    if changes.gaps or spec.soft_delete is not None:
+        return None
+    if by_cell(spec) and spec.values:
+        column = quote_identifier(CELLS)
+        if step.value(f"SELECT count({column}) FROM {memory}"):
+            return None
+    newest = _newest(step, spec, changes)
+    if newest is None:
+        return None
+    job = _Job(
+        step,
+        spec,
+        changes,
+        newest,
+        current,
+        memory,
+        truncates(step, spec, changes, memory, DELETED),
+    )
+    seen = _seen(job, carry)
+    ties = _ties(job, seen)
+    if ties is None:
+        return None
+    return _applied(job, seen, carry, ties)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    step: Step
+    spec: ChangeSpec
+    changes: Changes
+    newest: str
+    current: str
+    memory: str
+    truncates: Truncates
+
+
+def _newest(step: Step, spec: ChangeSpec, changes: Changes) -> str | None:
+    """A table with the newest change of each key, and no truncate."""
+    if changes.rows == changes.distinct and not changes.whole:
+        return changes.table
+    newest = step.table(
+        "newest",
+        f"SELECT c.* FROM {changes.table} AS c JOIN {changes.keys} AS k "
+        f"ON {same(spec.keys, 'c', 'k')} AND c.{AT} = k.{HIGHEST} WHERE c.{OP} <> {TRUNCATE}",
+    )
+    if step.value(f"SELECT count(*) FROM {newest}") == changes.distinct:
+        return newest
+    if by_cell(spec) and _unlike(step, spec, newest):
+        return None
+    keys = listed(spec.keys)
+    order = "".join(f", {quote_identifier(name)} DESC NULLS LAST" for name in spec.values)
+    single = step.table(
+        "single",
+        f"SELECT * FROM {newest} "
+        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {OP} DESC{order}) = 1",
+    )
+    step.drop(newest)
+    return single
+
+
+def _unlike(step: Step, spec: ChangeSpec, newest: str) -> bool:
+    """Whether different upserts of a key have the same sequence."""
+    keys, value = listed(spec.keys), content(spec.values, "c")
+    return bool(
+        step.value(
+            f"SELECT count(*) FROM (SELECT 1 FROM {newest} AS c GROUP BY {keys} "
+            f"HAVING max({OP}) = {UPSERT} AND min({value}) IS DISTINCT FROM max({value}))"
+        )
+    )
+
+
+def _seen(job: _Job, carry: Sequence[str]) -> str:
+    """Of each key the newest change, what the table and the memory know, and who wins.
+
+    ``place`` is the row of the newest change: null where the batch truncates, and the key has none.
+    """
+    spec, newest = job.spec, job.newest
+    keys = listed(spec.keys)
+    carried = "".join(f", t.{quote_identifier(name)}" for name in carry)
+    table = (
+        f"SELECT {listed((*spec.keys, *carry))}, {quote_identifier(SEQUENCE)} AS hw_known "
+        f"FROM {job.current}"
+    )
+    kind = "FULL" if job.changes.whole else "LEFT"
+    named = ", ".join(
+        f"coalesce(n.{column}, t.{column}) AS {column}"
+        for column in map(quote_identifier, spec.keys)
+    )
+    query = (
+        f"SELECT {named if job.changes.whole else listed(spec.keys, 'n')}, n.hw_place, n.{AT}, "
+        f"n.{OP}, t.hw_known{carried} FROM (SELECT {keys}, rowid AS hw_place, {AT}, {OP} FROM {newest}) "
+        f"AS n {kind} JOIN ({table}) AS t ON {same(spec.keys, 'n', 't')}"
+    )
+    gone = f"CASE WHEN false THEN n.{AT} END"
+    if job.step.value(f"SELECT count(*) FROM {job.memory}"):
+        remembered = f"SELECT {keys}, {quote_identifier(DELETED)} AS hw_gone FROM {job.memory}"
+        query = (
+            f"SELECT n.*, m.hw_gone FROM ({query}) AS n LEFT JOIN ({remembered}) AS m "
+            f"ON {same(spec.keys, 'n', 'm')}"
+        )
+    else:
+        query = f"SELECT n.*, {gone} AS hw_gone FROM ({query}) AS n"
+    newer = (
+        f"(hw_known IS NULL OR {AT} > hw_known OR ({AT} = hw_known AND {OP} = {DELETE})) "
+        f"AND (hw_gone IS NULL OR {AT} > hw_gone)"
+    )
+    if job.truncates.some:
+        newer += f" AND ({OP} = {DELETE} OR {AT} >= {job.truncates.newest})"
+    return job.step.table("seen", f"SELECT *, coalesce({newer}, false) AS hw_taken FROM ({query})")
+
+
+def _ties(job: _Job, seen: str) -> int | None:
+    """Let different upserts of the same sequence as the table's row win where they are greater.
+
+    Returns:
+        How many won; ``None`` where single cells have to be compared.
+    """
+    step, spec = job.step, job.spec
+    tied = (
+        f"SELECT hw_place FROM {seen} WHERE {OP} = {UPSERT} AND {AT} = hw_known "
+        f"AND (hw_gone IS NULL OR {AT} > hw_gone)"
+    )
+    if job.truncates.some:
+        tied += f" AND {AT} >= {job.truncates.newest}"
+    if not spec.values or not step.value(f"SELECT count(*) FROM ({tied})"):
+        return 0
+    compared = "n", "t"
+    condition = (
+        differs(spec.values, *compared)
+        if by_cell(spec)
+        else " > ".join(content(spec.values, relation) for relation in compared)
+    )
+    winners = step.table(
+        "winners",
+        f"SELECT n.hw_place FROM (SELECT *, rowid AS hw_place FROM {job.newest} "
+        f"WHERE rowid IN ({tied})) AS n JOIN {job.current} AS t "
+        f"ON {same(spec.keys, *compared)} AND n.{AT} = t.{quote_identifier(SEQUENCE)} "
+        f"WHERE {condition}",
+    )
+    won = int(step.value(f"SELECT count(*) FROM {winners}"))
+    if won and by_cell(spec):
+        return None
+    if won:
+        step.connection.execute(
+            f"UPDATE {seen} SET hw_taken = true WHERE hw_place IN (SELECT hw_place FROM {winners})"
+        )
+    step.drop(winners)
+    return won
+
+
+def _applied(job: _Job, seen: str, carry: Sequence[str], ties: int) -> Applied:
+    step, spec, newest, floor = job.step, job.spec, job.newest, job.truncates.newest
+    swept = f"coalesce(hw_known < {floor}, false)" if job.changes.whole else "false"
+    kept = f"(hw_taken AND {OP} = {UPSERT})"
+    late = (
+        f"(SELECT min({AT}) FROM {job.changes.table} WHERE {OP} <> {TRUNCATE}) "
+        "<= max(greatest(hw_known, hw_gone))"
+    )
+    inserted, updated, deleted, refused, is_late = step.row(
+        f"SELECT count(*) FILTER ({kept} AND hw_known IS NULL), "
+        f"count(*) FILTER ({kept} AND hw_known IS NOT NULL), "
+        f"count(*) FILTER (NOT {kept} AND hw_known IS NOT NULL AND (hw_taken OR {swept})), "
+        f"count(*) FILTER (hw_place IS NOT NULL AND NOT hw_taken), coalesce({late}, false) FROM {seen}"
+    )
+    ignored = _ignored(job, seen) - ties if is_late or job.truncates.some else 0
+    among = f" AND rowid IN (SELECT hw_place FROM {seen} WHERE hw_taken)" if refused else ""
+    add = step.view(
+        "add",
+        f"SELECT {listed(spec.columns)}, {AT} AS {quote_identifier(SEQUENCE)} FROM {newest} "
+        f"WHERE {OP} = {UPSERT}{among}",
+    )
+    remove = step.view(
+        "remove",
+        f"SELECT {listed((*spec.keys, *carry))} FROM {seen} "
+        f"WHERE hw_known IS NOT NULL AND (hw_taken OR {swept})",
+    )
+    remembered = step.table(
+        "tombstones",
+        f"SELECT {listed(spec.keys)}, {AT} AS {quote_identifier(DELETED)} FROM {seen} "
+        f"WHERE hw_taken AND {OP} = {DELETE}",
+    )
+    if job.changes.whole:
+        _remember_truncate(job, remembered)
+    if by_cell(spec) and spec.values:
+        # No cell is older than its row; a subquery without rows is null, of the right type.
+        nothing = f"(SELECT {quote_identifier(CELLS)} FROM {job.memory} LIMIT 0)"
+        remembered = step.view(
+            "memory", f"SELECT *, {nothing} AS {quote_identifier(CELLS)} FROM {remembered}"
+        )
+    return Applied(
+        add,
+        remove,
+        remembered,
+        Counts(int(inserted), int(updated), int(deleted), int(ignored)),
+        tuple(step.views),
+        tuple(step.tables),
+    )
+
+
+def _remember_truncate(job: _Job, remembered: str) -> None:
+    newest, known = job.truncates.newest, job.truncates.newest_known
+    job.step.connection.execute(
+        f"INSERT INTO {remembered} ({quote_identifier(DELETED)}) "
+        f"SELECT {newest} WHERE {newest} > {known} OR {known} IS NULL"
+    )
+
+
+def _ignored(job: _Job, seen: str) -> int:
+    """Changes that are no newer than what was known before the batch."""
+    older = (
+        f"c.{AT} < s.hw_known OR (c.{AT} = s.hw_known AND c.{OP} = {UPSERT}) OR c.{AT} <= s.hw_gone "
+        f"OR c.{AT} < {job.truncates.newest_known}"
+    )
+    return int(
+        job.step.value(
+            f"SELECT count(*) FROM {job.changes.table} AS c JOIN {seen} AS s "
+            f"ON {same(job.spec.keys, 'c', 's')} WHERE c.{OP} <> {TRUNCATE} AND ({older})"
+        )
+    )
