@@ -1,60 +1,16 @@
 """The full reprocess of changes: all of them in one pass, and the same table."""
 
-import random
-
 import pytest
 
 from orchestration.errors import IncompatibleQuery
 from orchestration.sinks.scd import scd1_sink, scd2_sink
-from orchestration.testing import CRASH_POINTS
-from tests.scd.runtime.feeds import Feed, cleared, gone, model2, sorted_rows, up
-
-
-def random_changes(chance, number, keys=6):
-    """Changes of a few keys, out of order, with deletes, equal sequences and truncates."""
-    found = []
-    for _ in range(number):
-        key, at = chance.randrange(keys), chance.randrange(60)
-        kind = chance.random()
-        if kind < 0.02:
-            found.append(cleared(at))
-        elif kind < 0.25:
-            found.append(gone(key, at))
-        else:
-            found.append(up(key, at, chance.choice("abc"), chance.randrange(3)))
-    return found + chance.sample(found, len(found) // 4)  # some of them twice
+from tests.scd.runtime.feeds import Feed, gone, up
 
 
 def proved(feed):
     done, found = feed.test.query.reprocess(), feed.test.query.verify()
     assert found.passed, found.reason
     return done
-
-
-@pytest.mark.parametrize("scd_type", [1, 2])
-@pytest.mark.parametrize("seed", range(4))
-def test_any_changes_in_any_batches(scd_type, seed):
-    chance = random.Random(seed)  # noqa: S311
-    options = chance.choice([{}, {"partition_by": "name"}])
-    feed = Feed(scd_type, sink_options=options)
-    for _ in range(5):
-        feed.add(*random_changes(chance, chance.randrange(25)))
-        if chance.random() < 0.5:
-            feed.die(chance.choice(CRASH_POINTS))
-        feed.test.drain()
-    assert feed.rows() == feed.expected()
-    assert not proved(feed).replayed
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_history_of_tracked_columns_alone(seed):
-    chance = random.Random(seed)  # noqa: S311
-    feed = Feed(2, sink_options={"track_columns_except": "seen"})
-    for _ in range(5):
-        feed.add(*random_changes(chance, chance.randrange(25), keys=3))
-        feed.test.drain()
-    assert feed.rows() == sorted_rows(model2(feed.given, untracked=("seen",)))
-    proved(feed)
 
 
 def test_after_what_was_deleted_is_forgotten_it_runs_batch_by_batch():
