@@ -21,8 +21,12 @@ USER = "headwater"
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start a server with an empty database; gives its URL, password and all."""
+def postgres_server(settings: str = "") -> Iterator[str]:
+    """Start a server with an empty database; gives its URL, password and all.
+
+    Args:
+        settings: More of the server's options, such as ``-c wal_level=logical``.
+    """
     with tempfile.TemporaryDirectory(prefix="headwater-pg-") as name:
         home = Path(name)
         home.chmod(0o755)
@@ -42,7 +46,7 @@ def postgres_server() -> Iterator[str]:
         port = _free_port()
         options = (
             f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
-            "-c fsync=off -c max_connections=50"
+            f"-c fsync=off -c max_connections=50 {settings}"
         )
         control = [binaries / "pg_ctl", "-D", data]
         _run([*control, "-w", "-t", "60", "-l", data / "server.log", "-o", options, "start"])

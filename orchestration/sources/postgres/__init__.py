@@ -1,0 +1,7 @@
+"""Tables of a PostgreSQL server, followed by logical replication."""
+
+from __future__ import annotations
+
+from orchestration.sources.postgres.declaration import postgres
+
+__all__ = ["postgres"]
