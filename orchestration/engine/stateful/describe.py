@@ -21,9 +21,11 @@ from orchestration.streams.operators import (
     MapBatches,
     Select,
     Where,
+    WithWatermark,
 )
 from orchestration.streams.plan import Chain, JoinRoot, SourceRoot, StaticRoot, UnionRoot
 from orchestration.streams.quoting import quote_identifier
+from orchestration.streams.schema import duckdb_type
 
 if TYPE_CHECKING:
     import duckdb
@@ -78,6 +80,8 @@ class Describer:
             return operator.schema
         if isinstance(operator, ApplyWithState):
             return operator.output_schema
+        if isinstance(operator, WithWatermark):
+            _check_event_time(schema, operator)
         if not isinstance(operator, Where | Select | Aggregate | ApplyChanges):
             return schema
         key = (schema, operator)
@@ -228,6 +232,18 @@ class _Empty:
     def __exit__(self, *_: object) -> None:
         for name in self._schemas:
             self._connection.unregister(name)
+
+
+def _check_event_time(schema: pa.Schema, operator: WithWatermark) -> None:
+    """Of a computed column the type is only known here."""
+    for item in schema:
+        if item.name.lower() == operator.column.lower() and item.type != pa.timestamp("us", "UTC"):
+            raise ExpressionError(
+                f"with_watermark({item.name!r}): event time is a TIMESTAMPTZ, and this is "
+                f"{duckdb_type(item.type)}",
+                remedy="compute one in select(...): to_timestamp(seconds), a CAST, or of a local "
+                "time: time AT TIME ZONE 'UTC'",
+            )
 
 
 def _argument_type(text: str, kind: Any) -> pa.DataType:
