@@ -8,31 +8,24 @@ version, what goes before what comes, file, row.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.errors import FileChanged
 from orchestration.sources.delta_offsets import Marks, Position, marked
-from orchestration.sources.inputs import InputFile
-from orchestration.sources.spool import open_spool
+from orchestration.sources.delta_rewritten import BATCH_ROWS, RewrittenFiles, without_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from orchestration.config import Settings
     from orchestration.cursors.records import FileEntry
-    from orchestration.objects import Place
     from orchestration.sources.delta_commit import Commit
     from orchestration.sources.delta_walk import Known
-    from orchestration.sources.inputs import FileFormat
-    from orchestration.sources.planned import PlannedFiles
+    from orchestration.sources.inputs import InputFile
 
 __all__ = ["FEED_SCHEMA", "FeedFiles", "feed_entries"]
 
@@ -51,7 +44,6 @@ _FIELDS: list[pa.Field[Any]] = [
 FEED_SCHEMA = pa.schema(_FIELDS)
 
 _TYPE = "_change_type"
-_ROWS = 65_536
 _OPERATIONS = {
     "insert": "insert",
     "update_postimage": "update",
@@ -87,92 +79,35 @@ def feed_entries(known: Known, commit: Commit) -> Iterator[FileEntry]:
 
 
 @dataclass(slots=True)
-class FeedFiles:
-    """A ``FilesInput`` over files of changes: each is written anew with the columns of a change.
+class FeedFiles(RewrittenFiles):
+    """Files of changes, each written anew with the columns of a change.
 
     Attributes:
-        place: The table's root.
-        files: Exactly those to read, in order.
-        format: Parquet.
-        schema: Columns of the change and of the table.
-        settings: Where fetched and rewritten files may lie.
         preimages: What becomes of rows as they were before an update.
         table: What the source calls the table.
     """
 
-    place: Place
-    files: tuple[FileEntry, ...]
-    format: FileFormat
-    schema: pa.Schema
-    settings: Settings
-    preimages: Literal["drop", "delete"]
-    table: str
+    preimages: Literal["drop", "delete"] = field(kw_only=True)
+    table: str = field(kw_only=True)
 
-    @property
-    def partition_columns(self) -> tuple[str, ...]:
-        """Columns that stand in the log."""
-        return self._inner().partition_columns
-
-    @property
-    def missing(self) -> Sequence[str]:
-        """None: a file that is gone fails the batch."""
-        return ()
-
-    def groups(self) -> Iterator[AbstractContextManager[Sequence[InputFile]]]:
-        """A group per file, so that little lies on the disk."""
-        inner = self._inner()
-        marks = iter([Marks.of(entry) for entry in self.files])
-        with open_spool(self.settings.spool_dir) as directory:
-            for group in inner.groups():
-                with group as files:
-                    for file in files:
-                        yield self._changes(file, next(marks), directory)
-
-    def _inner(self) -> PlannedFiles:
-        from orchestration.sources.delta_files import delta_files
-
-        return delta_files(self.place, self.files, self.format, self.schema, self.settings)
-
-    @contextmanager
-    def _changes(
-        self, file: InputFile, marks: Marks, directory: Path
-    ) -> Iterator[Sequence[InputFile]]:
-        position = marks.position
-        local = directory / f"{position.version}-{position.file}.parquet"
-        try:
-            self._write(file, marks, local)
-            yield [
-                InputFile(local, file.name, file.size, file.modified, file.partitions),
-            ]
-        finally:
-            local.unlink(missing_ok=True)
-
-    def _write(self, file: InputFile, marks: Marks, local: Path) -> None:
+    def rewrite(self, file: InputFile, entry: FileEntry, local: Path) -> bool:
+        """Write the changes that a file says."""
         import pyarrow.parquet as pq
 
-        try:
-            with pq.ParquetFile(file.local) as opened:
-                found = opened.schema_arrow
-                low = {name.lower() for name in self.schema.names}
-                names = [name for name in found.names if name.lower() in low or name == _TYPE]
-                kept = pa.schema(
-                    [
-                        pa.field(name, _without_views(found.field(name).type))
-                        for name in names
-                        if name != _TYPE
-                    ]
-                )
-                whole = pa.schema([*FEED_SCHEMA, *kept])
-                row = 0
-                with pq.ParquetWriter(local, whole, compression="none") as writer:
-                    for batch in opened.iter_batches(_ROWS, columns=names):
-                        writer.write_batch(self._batch(batch, whole, kept, marks, row))
-                        row += batch.num_rows
-        except pa.ArrowException as error:
-            raise FileChanged(
-                f"{file.name} cannot be read as Parquet: {error}",
-                remedy="bring back the file as it was written and run 'headwater retry'",
-            ) from error
+        with pq.ParquetFile(file.local) as opened:
+            found = opened.schema_arrow
+            wanted = {*self.schema.names, _TYPE} - set(FEED_SCHEMA.names)
+            names = [name for name in found.names if name in wanted]
+            kept = without_views(pa.schema([found.field(n) for n in names if n != _TYPE]))
+            whole = pa.schema([*FEED_SCHEMA, *kept])
+            row = 0
+            with pq.ParquetWriter(local, whole, compression="none") as writer:
+                for batch in opened.iter_batches(BATCH_ROWS, columns=names):
+                    changes = self._batch(batch, whole, kept, Marks.of(entry), row)
+                    mask = self._told(batch, self.present(entry, row, batch.num_rows))
+                    writer.write_batch(changes if mask is None else changes.filter(mask))
+                    row += batch.num_rows
+        return True
 
     def _batch(
         self, batch: pa.RecordBatch, whole: pa.Schema, kept: pa.Schema, marks: Marks, row: int
@@ -182,9 +117,6 @@ class FeedFiles:
             kinds: Any = batch.column(_TYPE).cast(pa.string())
         else:
             kinds = pa.array([marks.kind]).take(pa.array([0] * count, pa.int32()))
-        mask = pc.is_in(kinds, pa.array(list(_OPERATIONS)))
-        if self.preimages == "drop":
-            mask = pc.and_(mask, pc.not_equal(kinds, pa.scalar("update_preimage")))
         numbers: Any = pc.utf8_lpad(
             pa.array(np.arange(row, row + count)).cast(pa.string()), 10, "0"
         )
@@ -208,23 +140,18 @@ class FeedFiles:
             pa.repeat(time, count),
         ]
         columns = [*feed, *(batch.column(item.name).cast(item.type) for item in kept)]
-        return pa.RecordBatch.from_arrays(columns, schema=whole).filter(mask)
+        return pa.RecordBatch.from_arrays(columns, schema=whole)
+
+    def _told(self, batch: pa.RecordBatch, mask: Any) -> Any:
+        """Which rows are given; ``None`` for all of them."""
+        if self.preimages == "delete" or _TYPE not in batch.schema.names:
+            return mask
+        kinds: Any = batch.column(_TYPE).cast(pa.string())
+        told = pc.not_equal(kinds, pa.scalar("update_preimage"))
+        return told if mask is None else pc.and_(told, mask)
 
 
 def _mapped(values: Any, names: dict[str, str]) -> Any:
     """Each value's name; null for none."""
     places = pc.index_in(values, pa.array(list(names)))
     return pa.array(list(names.values())).take(places)
-
-
-def _without_views(kind: Any) -> Any:
-    """The same type as one that rows can be filtered by: views have no such kernel."""
-    if str(kind) in {"string_view", "binary_view"}:
-        return pa.string() if str(kind) == "string_view" else pa.binary()
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(part.name, _without_views(part.type)) for part in kind])
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(pa.field("item", _without_views(kind.value_type)))
-    if pa.types.is_map(kind):
-        return pa.map_(_without_views(kind.key_type), _without_views(kind.item_type))
-    return kind

@@ -88,6 +88,8 @@ class Marks:
         rows: Where the log says how many.
         partitions: Column to text.
         kind: Of the change data feed: ``insert``, ``delete``, ``changes``; empty for rows.
+        time_us: Of the commit, for the change data feed.
+        vector: Whether some of its rows are marked as deleted.
     """
 
     position: Position
@@ -95,6 +97,7 @@ class Marks:
     partitions: dict[str, str | None] = field(default_factory=dict)
     kind: str = ""
     time_us: int = 0
+    vector: bool = False
 
     def text(self) -> str:
         """As JSON; what is not there is left out."""
@@ -107,6 +110,8 @@ class Marks:
             value["p"] = self.partitions
         if self.kind:
             value |= {"k": self.kind, "t": self.time_us}
+        if self.vector:
+            value["d"] = 1
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -119,12 +124,13 @@ class Marks:
             value.get("p", {}),
             value.get("k", ""),
             value.get("t", 0),
+            bool(value.get("d")),
         )
 
 
 def marked(file: LoggedFile, position: Position, kind: str = "", time_us: int = 0) -> FileEntry:
     """A file of the log as the ledger keeps it."""
-    marks = Marks(position, file.rows, file.partitions, kind, time_us)
+    marks = Marks(position, file.rows, file.partitions, kind, time_us, file.vector)
     return FileEntry(file.path, file.size, file.modified_us or time_us, marks.text())
 
 

@@ -271,7 +271,7 @@ class _Look:
             raise self._no_table()
         files = table.files()
         for file in files:
-            check_file(known, position.version, file)
+            check_file(known, position.version, file, vectors=True)
         kind = "read" if known.change_feed else ""
         return [
             marked(file, Position(position.version, number, snapshot=True), kind)

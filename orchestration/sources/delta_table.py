@@ -21,7 +21,7 @@ from orchestration.sources.listing import unavailable
 from orchestration.streams.schema import RESERVED, schema_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from deltalake import DeltaTable
 
@@ -37,11 +37,12 @@ __all__ = [
 # What a reader has to understand, and this one does, or need not because it refuses the files.
 _UNDERSTOOD = {
     "columnMapping",  # refused where it is on, by the table's properties
-    "deletionVectors",  # refused file by file
+    "deletionVectors",
     "timestampNtz",
     "typeWidening",
     "typeWidening-preview",
     "v2Checkpoint",
+    "variantType",  # delta-rs names it where no column is of it; one that is has no type here
     "vacuumProtocolCheck",
 }
 _INTERVAL = re.compile(r"(?:interval\s+)?(\d+)\s+(second|minute|hour|day|week)s?", re.IGNORECASE)
@@ -81,24 +82,7 @@ class OpenedTable:
         return pa.schema(list(_readable(self.handle.schema().to_json(), Schema)))
 
     def files(self) -> list[LoggedFile]:
-        """Its files, the oldest first, in an order that is always the same.
-
-        Raises:
-            TableUnsupported: Rows of a file are marked as deleted.
-        """
-        protocol = self.handle.protocol()
-        vectors: set[str] = set()
-        if "deletionVectors" in (protocol.reader_features or ()):
-            found = pa.RecordBatchReader.from_stream(self.handle.deletion_vectors())
-            vectors = {str(path) for batch in found for path in batch.column(0).to_pylist()}
-        if vectors:
-            raise TableUnsupported(
-                f"{len(vectors)} files of version {self.version} of "
-                f"{redact(self.handle.table_uri)} have rows that are marked as deleted (deletion "
-                "vectors), which a stream of files cannot leave out",
-                remedy="rewrite them: 'REORG TABLE … APPLY (PURGE)'; or read the table whole with "
-                "static(...), or its changes with change_feed=True",
-            )
+        """Its files, the oldest first, in an order that is always the same."""
         actions: Any = pa.table(cast("Any", self.handle.get_add_actions(flatten=False)))
         names = ["path", "size_bytes", "modification_time", "num_records"]
         columns = [actions.column(name).to_pylist() for name in names]
@@ -107,6 +91,7 @@ class OpenedTable:
             if "partition" in actions.column_names
             else [{}] * actions.num_rows
         )
+        vectors = self.vectors({unquote(path) for path in columns[0]})
         files = [
             LoggedFile(
                 unquote(path),
@@ -114,10 +99,30 @@ class OpenedTable:
                 int(modified) * 1000,
                 None if rows is None else int(rows),
                 {name: _text(value) for name, value in (partition or {}).items()},
+                vector=unquote(path) in vectors,
             )
             for path, size, modified, rows, partition in zip(*columns, values, strict=True)
         ]
         return sorted(files, key=lambda item: (item.modified_us, item.path))
+
+    def vectors(self, wanted: Collection[str]) -> dict[str, Any]:
+        """Of these files those with rows that are marked as deleted, and which are still there.
+
+        Args:
+            wanted: Paths as :meth:`files` gives them.
+
+        Returns:
+            Path to a truth value for each row; rows after the last one are there.
+        """
+        if "deletionVectors" not in (self.handle.protocol().reader_features or ()):
+            return {}
+        found: dict[str, Any] = {}
+        for batch in pa.RecordBatchReader.from_stream(cast("Any", self.handle.deletion_vectors())):
+            for uri, rows in zip(batch.column(0).to_pylist(), batch.column(1), strict=True):
+                path = _below(str(uri), wanted)
+                if path is not None:
+                    found[path] = rows.values
+        return found
 
 
 def open_table(uri: str, version: int | None = None) -> OpenedTable | None:
@@ -266,3 +271,13 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     return str(value)
+
+
+def _below(uri: str, wanted: Collection[str]) -> str | None:
+    """The wanted path that a URI ends with."""
+    parts = unquote(uri).split("/")
+    for begin in range(len(parts) - 1, -1, -1):
+        path = "/".join(parts[begin:])
+        if path in wanted:
+            return path
+    return None

@@ -146,13 +146,19 @@ def _entries(known: Known, found: Walk, commit: Commit) -> Iterator[FileEntry]:
         yield marked(file, Position(commit.version, number))
 
 
-def check_file(known: Known, version: int, file: LoggedFile) -> None:
+def check_file(known: Known, version: int, file: LoggedFile, *, vectors: bool = False) -> None:
     """Refuse a file that cannot be read as it is.
+
+    Args:
+        known: The table.
+        version: The commit that names it.
+        file: The file.
+        vectors: Whether rows that are marked as deleted can be left out.
 
     Raises:
         TableUnsupported: Rows of it are marked as deleted, or it lies elsewhere.
     """
-    if file.vector:
+    if file.vector and not vectors:
         raise TableUnsupported(
             f"version {version} of {known.place}: rows of {file.path} are marked as deleted "
             "(deletion vectors), which a stream of files cannot leave out",
