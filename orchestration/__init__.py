@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from orchestration.sinks.declaration import delta_sink as delta_sink
     from orchestration.sinks.scd import scd1_sink as scd1_sink
     from orchestration.sinks.scd import scd2_sink as scd2_sink
+    from orchestration.sources.cdc_files import canal as canal
+    from orchestration.sources.cdc_files import debezium as debezium
+    from orchestration.sources.cdc_files import dms as dms
+    from orchestration.sources.cdc_files import maxwell as maxwell
     from orchestration.sources.delta_declared import delta as delta
     from orchestration.sources.files import files as files
     from orchestration.streams.builder import Stream as Stream
@@ -38,12 +42,16 @@ _HOME = {
     "Stream": "orchestration.streams.builder",
     "StreamingQuery": "orchestration.runtime.query",
     "available_now": "orchestration.runtime.triggers",
+    "canal": "orchestration.sources.cdc_files",
     "collect": "orchestration.runtime.collecting",
+    "debezium": "orchestration.sources.cdc_files",
     "delta": "orchestration.sources.delta_declared",
     "delta_sink": "orchestration.sinks.declaration",
+    "dms": "orchestration.sources.cdc_files",
     "files": "orchestration.sources.files",
     "full_reprocess_asset": "orchestration.defs.pipeline",
     "incremental_asset": "orchestration.defs.pipeline",
+    "maxwell": "orchestration.sources.cdc_files",
     "once": "orchestration.runtime.triggers",
     "pipeline": "orchestration.defs.pipeline",
     "processing_time": "orchestration.runtime.triggers",
@@ -62,12 +70,16 @@ __all__ = [
     "Stream",
     "StreamingQuery",
     "available_now",
+    "canal",
     "collect",
+    "debezium",
     "delta",
     "delta_sink",
+    "dms",
     "files",
     "full_reprocess_asset",
     "incremental_asset",
+    "maxwell",
     "once",
     "pipeline",
     "processing_time",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from orchestration.sources.cdc_format import ChangeFormat
+
 __all__ = ["FileFormat", "FilesInput", "InputFile", "TableInput"]
 
 
@@ -48,6 +50,8 @@ class FileFormat:
             TIMESTAMPTZ, row BIGINT); ``row`` is the 1-based line (JSON, CSV) or row number.
         timezone: Meaning of timestamps without a zone; ``None`` refuses them as bad records.
         delimiter, quote, header, null_value: CSV only.
+        changes: The records are changes of a table's rows, and become those of the one format
+            (:mod:`.cdc_format`).
     """
 
     name: Literal["json", "csv", "parquet"]
@@ -59,6 +63,7 @@ class FileFormat:
     quote: str = '"'
     header: bool = True
     null_value: str = ""
+    changes: ChangeFormat | None = None
 
 
 class FilesInput(Protocol):

@@ -1,0 +1,1 @@
+"""Reading files of changes: Debezium, Maxwell, Canal and AWS DMS."""

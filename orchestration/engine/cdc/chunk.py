@@ -1,0 +1,122 @@
+"""The lines of a chunk as Arrow texts, with those that are no text or too long set aside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from orchestration.engine.line_chunks import HEAD_BYTES
+from orchestration.engine.quarantine import BadRecord, bad_line
+
+__all__ = ["Bools", "Ints", "Lines"]
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Lines:
+    """Whole lines of bytes.
+
+    Args:
+        data: The bytes, and perhaps more behind them.
+        size: Bytes that count.
+        limit: Longer lines are bad.
+
+    Attributes:
+        count: How many there are, blank ones too.
+        open: Those that may be read.
+        bad: The others, numbered from 1.
+    """
+
+    def __init__(self, data: bytes, size: int, limit: int) -> None:
+        self._data = data
+        view = np.frombuffer(data, np.uint8, size)
+        ends: Ints = np.flatnonzero(view == ord("\n")) + 1
+        offsets: Ints = np.concatenate((np.zeros(1, np.int64), ends))
+        self._offsets = offsets if offsets[-1] == size else np.append(offsets, size)
+        self.count = len(self._offsets) - 1
+        self.open: Bools = np.ones(self.count, dtype=bool)
+        self.bad: list[BadRecord] = []
+        self._set_aside(limit, size)
+
+    def raw(self, place: int) -> bytes:
+        """A line's bytes without its end; places count from 0."""
+        line = self._data[self._offsets[place] : self._offsets[place + 1]]
+        return line.removesuffix(b"\n").removesuffix(b"\r")
+
+    def texts(self, places: Ints, head: int, tail: int) -> pa.StringArray:
+        """Some lines as texts, without so many bytes at their start and end.
+
+        Args:
+            places: Which; they must be open.
+            head: Bytes to leave out at the start.
+            tail: Bytes to leave out before the line's end.
+        """
+        starts = self._offsets[places] + head
+        ends = self._offsets[places + 1]
+        if tail:
+            view = np.frombuffer(self._data, np.uint8)
+            ends = ends - (view[ends - 1] == ord("\n"))
+            ends = ends - (view[ends - 1] == ord("\r"))
+            ends = np.maximum(ends - tail, starts)
+        bounds: Any = np.empty(2 * len(places), np.int32)
+        bounds[0::2], bounds[1::2] = starts, ends
+        if not len(places):
+            return pa.array([], pa.string())
+        pieces: Any = pa.StringArray.from_buffers(
+            len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(self._data)
+        )
+        texts: pa.StringArray = pieces.take(pa.array(np.arange(0, len(bounds) - 1, 2)))
+        return texts
+
+    def closed(self) -> Bools:
+        """Which lines end with a closing brace."""
+        view = np.frombuffer(self._data, np.uint8)
+        last = self._offsets[1:] - 1
+        for mark in b"\n\r":
+            last = last - (view[np.maximum(last, 0)] == mark)
+        found: Bools = view[np.maximum(last, 0)] == ord("}")
+        return found
+
+    def starting(self, head: bytes) -> Bools:
+        """Which lines start with some bytes."""
+        starts = self._offsets[:-1]
+        found: Bools = np.diff(self._offsets) >= len(head)
+        places = starts[found]
+        wanted = np.frombuffer(head, np.uint8)
+        view = np.frombuffer(self._data, np.uint8)
+        same = np.ones(len(places), dtype=bool)
+        # A few bytes at a time: most lines of another kind differ soon.
+        for begin in range(0, len(wanted), 64):
+            part = wanted[begin : begin + 64]
+            left = np.flatnonzero(same)
+            if not len(left):
+                break
+            window = view[places[left][:, None] + np.arange(begin, begin + len(part))]
+            same[left] = (window == part).all(axis=1)
+        found[np.flatnonzero(found)] = same
+        return found
+
+    def _set_aside(self, limit: int, size: int) -> None:
+        found = set(np.flatnonzero(np.diff(self._offsets) > limit).tolist())
+        found = {place for place in found if len(self.raw(place)) > limit}
+        if not self._data.isascii() and not _is_text(self._data[:size]):
+            found |= {place for place in range(self.count) if not _is_text(self.raw(place))}
+        for place in sorted(found):
+            raw = self.raw(place)
+            if len(raw) > limit:
+                reason = f"a line of {len(raw):,} bytes; at most {limit:,} are read"
+                self.bad.append(bad_line(place + 1, reason, raw, keep=HEAD_BYTES))
+            else:
+                self.bad.append(bad_line(place + 1, "the bytes are not valid UTF-8", raw))
+            self.open[place] = False
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
