@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestration.sources.cdc_format import CHANGE_FIELDS
 from orchestration.sources.delta_offsets import Marks, Position, marked
 from orchestration.sources.delta_rewritten import BATCH_ROWS, RewrittenFiles, without_views
 
@@ -31,12 +32,7 @@ __all__ = ["FEED_SCHEMA", "FeedFiles", "feed_entries"]
 
 _TIME = pa.timestamp("us", "UTC")
 _FIELDS: list[pa.Field[Any]] = [
-    pa.field("_op", pa.string()),
-    pa.field("_sequence", pa.string()),
-    pa.field("_source_time", _TIME),
-    pa.field("_transaction", pa.string()),
-    pa.field("_table", pa.string()),
-    pa.field("_unchanged", pa.list_(pa.field("item", pa.string()))),
+    *CHANGE_FIELDS,
     pa.field("_commit_version", pa.int64()),
     pa.field("_commit_time", _TIME),
 ]

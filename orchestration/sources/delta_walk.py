@@ -185,19 +185,9 @@ def _passed_over(known: Known, commit: Commit) -> bool:
     only_deletes = not commit.added or commit.operation.upper() == "DELETE"
     if known.on_change == "ignore_deletes" and only_deletes:
         return True
-    info = commit.info or {}
-    what = _did(commit)
-    choices = []
+    what, choices = _of_ours(commit)
     if only_deletes:
         choices.append("on_change='ignore_deletes' goes on as if nothing had been deleted")
-    if info.get("headwater.batch_id") is not None:
-        app = str(info.get("headwater.app_id", "")).partition("/")[0]
-        what = f"batch {info['headwater.batch_id']} of query {app!r}, which rewrites files,"
-        choices.append(
-            "a table in output mode 'update' or 'complete' has no appended rows to follow: read it "
-            "whole with static(...), write it in mode 'append' with a watermark, or read what "
-            f"{app!r} reads"
-        )
     choices += [
         "on_change='skip' leaves out every commit that changes rows, with the rows it adds",
         "change_feed=True reads the changes themselves, where the table has a change data feed",
@@ -208,6 +198,25 @@ def _passed_over(known: Known, commit: Commit) -> bool:
         f"and added {len(commit.added)}, and an append stream cannot take back rows it has given",
         remedy="choose: " + "; ".join(choices),
     )
+
+
+def _of_ours(commit: Commit) -> tuple[str, list[str]]:
+    """What a commit did, and what to do where a query of ours did it."""
+    info = commit.info or {}
+    query = info.get("headwater.query") or str(info.get("headwater.app_id", "")).partition("/")[0]
+    if info.get("headwater.batch_id") is not None:
+        choice = (
+            "a table that its batches rewrite (output mode 'update' or 'complete', scd1_sink, "
+            "scd2_sink) has no appended rows to follow: read it whole with static(...), write it "
+            f"in mode 'append' with a watermark, or read what {query!r} reads"
+        )
+        batch = info["headwater.batch_id"]
+        return f"batch {batch} of query {query!r}, which rewrites files,", [choice]
+    if info.get("headwater.reset_to") is not None:
+        return f"a reset of query {query!r}", []
+    if info.get("headwater.through_batch") is not None:
+        return "a full reprocess", ["read a twin whole with static(...): each run replaces it"]
+    return _did(commit), []
 
 
 def _did(commit: Commit) -> str:

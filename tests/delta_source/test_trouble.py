@@ -482,7 +482,7 @@ def test_one_pipeline_after_another(tmp_path):
     assert after.reprocess().rows_read == 6
     assert after.verify().outcome == "identical"
     f.query.reset()
-    with pytest.raises(TableRewritten, match="took away"):
+    with pytest.raises(TableRewritten, match="a reset of query 'copy' took away"):
         after.run()
 
 
