@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from orchestration.sources.postgres.declaration import postgres
+from orchestration.sources.postgres.projection import changes
 
-__all__ = ["postgres"]
+__all__ = ["changes", "postgres"]
