@@ -124,7 +124,9 @@ class View:
     """
 
     def __init__(self, data: bytes, size: int, margin: int) -> None:
-        self.bytes = np.zeros(size + 2 * margin, np.uint8)
+        self.bytes = np.empty(size + 2 * margin, np.uint8)
+        self.bytes[:margin] = 0
+        self.bytes[margin + size :] = 0
         self.bytes[margin : margin + size] = np.frombuffer(data, np.uint8, size)
         self.margin = margin
 

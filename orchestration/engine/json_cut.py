@@ -23,22 +23,20 @@ import pyarrow.compute as pc
 from orchestration.engine import cut_values
 from orchestration.engine.cut_moments import dates, timestamps
 from orchestration.engine.cut_values import (
-    MARGIN,
     UNWANTED,
     Cut,
     Kind,
-    View,
     array_of,
     cut_name,
     cut_type,
 )
-from orchestration.engine.json_layout import MOST_BYTES
+from orchestration.engine.json_marks import Marks
 from orchestration.streams.schema import duckdb_type, quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from orchestration.engine.cut_values import Bools, Ints
+    from orchestration.engine.cut_values import Bools, Ints, View
     from orchestration.engine.json_layout import Layout, Slot
     from orchestration.engine.spared import Spared
 
@@ -123,29 +121,32 @@ class CutLines:
         data: Their bytes.
         offsets: Where each starts, and where the last one ends.
         open_: Lines that may be looked at: text, and not too long.
+        marks: Of these bytes, where they are known already.
     """
 
-    def __init__(self, data: bytes, offsets: Ints, open_: Bools) -> None:
+    def __init__(
+        self, data: bytes, offsets: Ints, open_: Bools, marks: Marks | None = None
+    ) -> None:
         size = int(offsets[-1])
-        # The widest window is over a literal, and none is wider than a layout may be.
-        self._margin = MARGIN + MOST_BYTES
-        self._view = View(data, size, self._margin)
+        self._marks = marks or Marks(data, size)
+        self._margin = self._marks.margin
+        self._view = self._marks.view
+        self._quotes = self._marks.quotes
         self._starts = offsets[:-1] + self._margin
         self._ends = offsets[1:] + self._margin
         self._ends = self._ends - (self._view.at(self._ends - 1) == ord("\n"))
-        self._quotes = np.flatnonzero(self._view.bytes == ord('"'))
         self._first: Ints | None = None
         self._usable = open_ & self._plain(data, size, offsets)
 
     def _plain(self, data: bytes, size: int, offsets: Ints) -> Bools:
         """Lines without a backslash or a control character, but for a return at their end."""
-        inner = self._view.bytes[self._margin : self._margin + size]
+        inner = self._marks.inner
         plain = np.ones(len(self._starts), dtype=bool)
         found = []
         if data.find(b"\\", 0, size) >= 0:
             found.append(np.flatnonzero(inner == ord("\\")))
         newlines = len(plain) - int(self._ends[-1] == offsets[-1] + self._margin)
-        if np.count_nonzero(inner < 32) > newlines:
+        if self._marks.controls > newlines:
             places = np.flatnonzero((inner < 32) & (inner != ord("\n")))
             last = self._ends - self._margin - 1
             found.append(places[~((inner[places] == ord("\r")) & np.isin(places, last))])

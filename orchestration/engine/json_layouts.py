@@ -9,6 +9,7 @@ import numpy as np
 
 from orchestration.engine.json_cut import CutLines, shapes_of
 from orchestration.engine.json_layout import Layout, learn_layout
+from orchestration.engine.json_marks import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +47,39 @@ class Layouts:
         self._taken = 0
         self._lock = threading.Lock()
 
+    def lines(self, data: bytes, size: int) -> tuple[Marks | None, Ints | None]:
+        """The marks of a chunk, and where its lines start, as far as that is worth knowing.
+
+        Args:
+            data: The lines.
+            size: How many of the bytes count.
+
+        Returns:
+            ``None`` for the marks where no layout takes any lines, and for the places where the
+            marks do not tell them.
+        """
+        layouts = self._layouts
+        if not layouts or not self._worth_it():
+            return None, None
+        marks = Marks(data, size)
+        for layout in layouts:
+            offsets = marks.lines(layout)
+            if offsets is not None:
+                return marks, offsets
+        return marks, None
+
+    def _worth_it(self) -> bool:
+        """False where lines are written in other ways: finding quotes costs more than it saves."""
+        with self._lock:
+            return self._tried <= _TRIED or self._taken >= self._tried // 4
+
     def cut(
-        self, data: bytes, offsets: Ints, open_: Bools, readable: Callable[[bytes], bool]
+        self,
+        data: bytes,
+        offsets: Ints,
+        open_: Bools,
+        readable: Callable[[bytes], bool],
+        marks: Marks | None = None,
     ) -> list[tuple[list[pa.Array[Any]], Ints]]:
         """Columns of the lines that fit a layout, and the numbers of these, from 1.
 
@@ -56,11 +88,11 @@ class Layouts:
             offsets: Where each starts, and where the last one ends.
             open_: Lines to try.
             readable: Whether the exact path can read a line.
+            marks: Of these bytes, from :meth:`lines`.
         """
-        with self._lock:
-            if self._tried > _TRIED and self._taken < self._tried // 4:
-                return []  # other ways of writing: finding the quotes costs more than it saves
-        lines = CutLines(data, offsets, open_)
+        if marks is None and not self._worth_it():
+            return []
+        lines = CutLines(data, offsets, open_, marks)
         left = open_.copy()
         found: list[tuple[list[pa.Array[Any]], Ints]] = []
         done: set[Layout] = set()

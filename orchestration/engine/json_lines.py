@@ -90,7 +90,10 @@ class JsonLines:
 
     def read(self, data: bytes, size: int | None = None) -> ReadChunk:
         """Read one chunk: the whole lines in the first ``size`` bytes of ``data``."""
-        offsets = _line_offsets(data, len(data) if size is None else size)
+        size = len(data) if size is None else size
+        marks, offsets = self._layouts.lines(data, size)
+        if offsets is None:
+            offsets = _line_offsets(data, size)
         count = len(offsets) - 1
         open_ = np.ones(count, dtype=bool)
         bad: list[BadRecord] = []
@@ -105,7 +108,7 @@ class JsonLines:
         columns: list[tuple[list[pa.Array[Any]], Numbers]] = []
         parts: list[tuple[pa.Array[Any], Numbers]] = []
         if count >= _FEW:
-            columns = self._layouts.cut(data, offsets, open_, self._normal)
+            columns = self._layouts.cut(data, offsets, open_, self._normal, marks)
             for _, numbers in columns:
                 open_[numbers - 1] = False
         if np.count_nonzero(open_) >= (_FEW if not columns else _SOME):

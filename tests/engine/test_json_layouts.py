@@ -12,6 +12,7 @@ import pytest
 from orchestration import StreamingQuery, delta_sink, files, stream, window
 from orchestration.config import Settings
 from orchestration.engine.json_layouts import Layouts
+from orchestration.engine.json_lines import JsonLines
 from orchestration.engine.spared import Spared
 from orchestration.runtime.contents import table_rows
 from orchestration.streams.schema import parse_schema
@@ -95,3 +96,50 @@ def test_a_late_row_is_kept_whole(tmp_path: Path, mode: Literal["append", "updat
         f"{number}-{number}-{n}" for number in (1, 2) for n in range(20)
     )
     assert {json.loads(row["row"])["page"] for row in late} == {"p"}
+
+
+_SCHEMA = {"page": "VARCHAR", "by": "STRUCT(os VARCHAR)"}
+_LINES = [f'{{"page":"p{n}","by":{{"os":"o{n}"}}}}' for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\n".join(_LINES) + "\n", id="plain"),
+        pytest.param("\n".join(_LINES), id="no newline at the end"),
+        pytest.param("\r\n".join(_LINES) + "\r\n", id="returns"),
+        pytest.param("\n".join(_LINES) + "\n\n", id="blank line at the end"),
+        pytest.param("\n\n".join(_LINES) + "\n", id="blank lines"),
+        pytest.param("\n".join(_LINES).replace("p7", "p\n7") + "\n", id="newline in a text"),
+        pytest.param("\n".join(_LINES).replace("p7", "p\t7") + "\n", id="tab in a text"),
+        pytest.param("\n".join(_LINES).replace("p7", 'p\\"7') + "\n", id="quote in a text"),
+        pytest.param("\n".join(_LINES).replace("}\n", " }\n", 1) + "\n", id="another end"),
+        pytest.param("\n".join(_LINES).replace("}\n{", "} {", 1) + "\n", id="two on a line"),
+        # As many quotes as two lines have, spread so that no line has its own number of them.
+        pytest.param('{"page":"x","by":{"os"\n:"y","page":"x","by":{"os":"y"}}\n', id="shifted"),
+        pytest.param("\n" * 40, id="nothing but blank lines"),
+    ],
+)
+def test_lines_found_by_their_quotes_are_the_lines_there_are(text: str) -> None:
+    """Whatever a reader has learned before, a chunk is read as by one that knows nothing."""
+
+    def fresh() -> JsonLines:
+        return JsonLines(parse_schema(_SCHEMA), timezone=None, rescue=False, max_line_bytes=10_000)
+
+    def outcome(reader: JsonLines, data: bytes) -> tuple[list[object], list[object], int]:
+        found = reader.read(data)
+        rows: list[object] = []
+        for arrays, numbers in found.columns:
+            columns = (array.to_pylist() for array in arrays)
+            rows += [(int(n), *row) for n, *row in zip(numbers, *columns, strict=True)]
+        for lines, numbers in found.parts:
+            for n, line in zip(numbers, lines.to_pylist(), strict=True):
+                record = json.loads(line)
+                rows.append((int(n), record["page"], record["by"]))
+        bad = [(item.line, item.raw) for item in found.bad]
+        return sorted(rows, key=str), list(bad), found.lines
+
+    learned = fresh()
+    learned.read(("\n".join(_LINES) + "\n").encode())
+
+    assert outcome(learned, text.encode()) == outcome(fresh(), text.encode())
