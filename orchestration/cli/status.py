@@ -10,6 +10,7 @@ from rich.table import Table
 
 from orchestration.cli.context import Context, json_option, pass_context
 from orchestration.cli.event_time import EventTime, event_time_of
+from orchestration.cli.source_warnings import source_warnings
 from orchestration.cli.words import at, count, details, duration, size
 from orchestration.clock import SystemClock
 from orchestration.redaction import redact
@@ -33,7 +34,8 @@ _COLOURS = {"blocked": "bold red", "unfinished": "yellow", "resetting": "yellow"
 class _Found:
     """One query: where it stands, what it cost, its event time, and what waits for that.
 
-    And what its last batch did to its table, where it applied changes.
+    And what its last batch did to its table, where it applied changes; and what its sources warn
+    of.
     """
 
     state: QueryStatus
@@ -42,6 +44,7 @@ class _Found:
     open: str | None
     output_mode: str
     changes: ChangeCounts | None
+    warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -51,6 +54,7 @@ class _Found:
             "waiting_for": self.open,
             "output_mode": self.output_mode,
             "changes": None if self.changes is None else self.changes.to_json(),
+            "warnings": list(self.warnings),
         }
 
 
@@ -70,7 +74,8 @@ def status(context: Context, name: str | None, *, as_json: bool) -> None:
             open_ = held.sentence if held is not None else None
             state, mode = query_status(session), query.sink.mode
             changes = None if newest is None else ChangeCounts.of([newest])
-            found.append(_Found(state, costs(session), told, open_, mode, changes))
+            warned = source_warnings(query)
+            found.append(_Found(state, costs(session), told, open_, mode, changes, warned))
     if as_json:
         items = [item.to_json() for item in found]
         context.emit(items[0] if name else items)
@@ -81,6 +86,7 @@ def status(context: Context, name: str | None, *, as_json: bool) -> None:
         _show_one(console, found[0], now)
     elif found:
         console.print(_table(found, now, narrow=console.width < _WIDE))
+        _show_warnings(console, found)
         _show_next(console, [item.state for item in found])
     else:
         console.print(f"Module {context.module!r} declares no query.")
@@ -151,6 +157,7 @@ def _show_one(console: Console, item: _Found, now: datetime) -> None:
     rows += [(f"{role} table", redact(uri)) for role, uri in state.tables.items()]
     console.print(details(rows))
     show_costs(console, item.panel)
+    _show_warnings(console, [item])
     _show_next(console, [state])
 
 
@@ -192,6 +199,12 @@ def show_costs(console: Console, panel: CostPanel) -> None:
             f"  a full reprocess instead of each run would have read "
             f"{count(panel.rows_if_full, 'row')}: {panel.times_fewer_rows:g} times as many"
         )
+
+
+def _show_warnings(console: Console, found: list[_Found]) -> None:
+    for item in found:
+        for warning in item.warnings:
+            console.print(f"warning: {item.state.name}: {warning}", style="yellow")
 
 
 def _show_next(console: Console, states: list[QueryStatus]) -> None:

@@ -13,7 +13,7 @@ from orchestration.defs.stream_text import stream_text
 from orchestration.redaction import redact
 from orchestration.runtime.session import table_uri
 from orchestration.runtime.twin import twin_name
-from orchestration.sources.base import FollowsTable
+from orchestration.sources.base import FollowsTable, ReadsOnce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,7 +178,7 @@ def _source_spec(pipeline: Pipeline, source: Source) -> dg.AssetSpec:
     metadata: dict[str, Any] = {}
     if isinstance(source, FollowsTable):
         metadata["dagster/uri"] = redact(source.table_uri(pipeline.query.settings))
-    elif path:
+    elif path and not isinstance(source, ReadsOnce):
         metadata["dagster/uri"] = redact(pipeline.query.settings.resolve_input(path))
     return dg.AssetSpec(
         _source_key(pipeline, source),

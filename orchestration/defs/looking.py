@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Look", "clock_time", "look", "number"]
 
-_UNCOUNTED = {"table", "snapshot"}  # of a Delta table's offsets: no numbers
+#: Of a Delta table's and a server's offsets: no places, but what they are places of.
+_UNCOUNTED = {"table", "snapshot", "tables", "relations", "chunk", "publication", "system"}
 
 
 @dataclass(frozen=True, slots=True)

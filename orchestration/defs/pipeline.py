@@ -57,12 +57,24 @@ class Pipeline:
         """Name of the query and of the incremental asset."""
         return self.query.name
 
+    @property
+    def has_twin(self) -> bool:
+        """Whether its input can be read a second time."""
+        from orchestration.sources.base import ReadsOnce
+
+        return not any(isinstance(item, ReadsOnce) for item in self.query.sources.values())
+
     @cached_property
     def assets(self) -> list[dg.AssetsDefinition]:
-        """The incremental asset with its check, and the full-reprocess twin."""
+        """The incremental asset with its check, and the full-reprocess twin.
+
+        What can be read only once has neither twin nor check: it is the log that others read.
+        """
         from orchestration.defs.full import build_full
         from orchestration.defs.incremental import build_incremental
 
+        if not self.has_twin:
+            return [build_incremental(self, checked=False)]
         return [build_incremental(self, checked=True), build_full(self, beside=True)]
 
     @property

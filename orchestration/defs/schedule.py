@@ -21,13 +21,18 @@ __all__ = ["build_jobs", "build_schedules"]
 
 def build_jobs(pipeline: Pipeline) -> list[UnresolvedAssetJobDefinition]:
     """``run_<name>`` and ``reprocess_<name>``, each in one process: a step costs seconds less."""
-    return [
+    jobs = [
         dg.define_asset_job(
             f"run_{pipeline.name}",
             selection=dg.AssetSelection.assets(incremental_key(pipeline)),
             description=f"Take in what is new for {pipeline.name}.",
             executor_def=dg.in_process_executor,
-        ),
+        )
+    ]
+    if not pipeline.has_twin:
+        return jobs
+    return [
+        *jobs,
         dg.define_asset_job(
             f"reprocess_{pipeline.name}",
             selection=dg.AssetSelection.assets(full_key(pipeline)),
@@ -39,7 +44,7 @@ def build_jobs(pipeline: Pipeline) -> list[UnresolvedAssetJobDefinition]:
 
 def build_schedules(pipeline: Pipeline) -> list[dg.ScheduleDefinition]:
     """One for ``schedule=``, one for a cron line in ``verify=``."""
-    run, reprocess = pipeline.jobs
+    run, *reprocess = pipeline.jobs
     options = pipeline.options
     schedules = []
     if options.schedule is not None:
@@ -58,11 +63,11 @@ def build_schedules(pipeline: Pipeline) -> list[dg.ScheduleDefinition]:
                 description=f"Runs {pipeline.name} when there is something new at these times.",
             )
         )
-    if options.verify.cron is not None:
+    if options.verify.cron is not None and reprocess:
         schedules.append(
             dg.ScheduleDefinition(
                 name=f"{pipeline.name}_verify_schedule",
-                job=reprocess,
+                job=reprocess[0],
                 cron_schedule=options.verify.cron,
                 execution_timezone=options.timezone,
                 default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -14,16 +14,19 @@ from orchestration.sources.inputs import FileFormat, FilesInput, InputFile, Tabl
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from pathlib import Path
 
     import pyarrow as pa
 
     from orchestration.clock import Clock
     from orchestration.config import Settings
     from orchestration.cursors.records import FileEntry, Slice
+    from orchestration.objects import Place
 
 __all__ = [
     "UNLIMITED",
     "Backlog",
+    "CopiesItself",
     "FileFormat",
     "FilesInput",
     "FollowsTable",
@@ -31,10 +34,12 @@ __all__ = [
     "KnowsColumns",
     "LimitOverrides",
     "Limits",
+    "ReadsOnce",
     "Source",
     "SourceHistory",
     "TableInput",
     "Versioned",
+    "Warns",
 ]
 
 JsonDict = dict[str, Any]
@@ -241,3 +246,44 @@ class FollowsTable(Protocol):
 
     def table_uri(self, settings: Settings) -> str:
         """Where the table lies: an absolute path or an ``s3://`` URI."""
+
+
+@runtime_checkable
+class CopiesItself(Protocol):
+    """A source of files that knows what a copy needs beside them, so that it can be proved."""
+
+    def everything(self, *, clock: Clock, settings: Settings) -> tuple[Place, Backlog]:
+        """Where its files lie, and what a first run would read."""
+
+    def complete_copy(
+        self, directory: Path, files: tuple[FileEntry, ...], *, settings: Settings
+    ) -> None:
+        """Write beside these files, copied below ``directory`` by their paths, what they need.
+
+        Raises:
+            DeclarationError: They cannot be read from a copy.
+        """
+
+    def moved(self, directory: Path) -> Source:
+        """The same source over such a copy."""
+
+
+@runtime_checkable
+class ReadsOnce(Protocol):
+    """A source that lets go of what was acknowledged: its change log is what can be read again."""
+
+    @property
+    def reads_once(self) -> bool:
+        """True."""
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A source that may have something to say to people while nothing is wrong with it."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence each.
+
+        Raises:
+            SourceUnavailable: It does not answer.
+        """

@@ -59,7 +59,7 @@ def test_the_copy_goes_on_where_it_was_killed(shop):
     assert len(shop.log()) == 10
     shop.sql("UPDATE t SET v = v + 1000")
     shop.sql("DELETE FROM t WHERE a = 3")
-    assert [batch.num_output_rows for batch in shop.run()][:4] == [10, 10, 10, 8]
+    assert [batch.num_output_rows for batch in shop.run()][:3] == [10, 10, 8]  # of 38 left
     read = [row for row in shop.log() if row["_op"] == "read"]
     assert len({row["_sequence"] for row in read}) == 2  # two processes, two places in the log
     state = {}

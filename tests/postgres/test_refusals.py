@@ -199,16 +199,23 @@ def test_another_server(running):
 
 def test_another_consumer(running):
     running.sql("INSERT INTO t VALUES (2, 'b')")
-    with psycopg.connect(
+    rival = psycopg.connect(
         running.url, replication="database", autocommit=True, application_name="rival"
-    ) as rival:
+    )
+    try:
         rival.pgconn.send_query(
             f"START_REPLICATION SLOT {running.slot} LOGICAL 0/0 (proto_version '1', "
             "publication_names 'p')".encode()
         )
         rival.pgconn.get_result()
         text = refused(running, SlotInUse, "rival", running.slot)
+    finally:
+        rival.close()
     assert "own" in text
+    while running.sql(
+        "SELECT active FROM pg_replication_slots WHERE slot_name = %s", running.slot
+    ) == [(True,)]:
+        pass  # the server has not noticed yet
     running.run()
     assert len(running.log()) == 2
 

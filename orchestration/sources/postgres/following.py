@@ -343,7 +343,7 @@ class Following:
         slot = server.slot
         if slot is not None:
             self._check_slot(server, slot)
-        if server.publication is None and (start or slot is not None):
+        if server.publication is None and ("lsn" in start or slot is not None):
             raise publication_changed(source.publication, source.slot, None)
         with talking(source.slot):
             tables = tables_of(connection, source.tables, source.publication)
