@@ -26,7 +26,11 @@ _BOUNDS = "headwater_bounds"
 
 
 def candidates(
-    connection: duckdb.DuckDBPyConnection, bounds: pa.Table, kinds: pa.Schema
+    connection: duckdb.DuckDBPyConnection,
+    bounds: pa.Table,
+    kinds: pa.Schema,
+    *,
+    rough: bool = False,
 ) -> tuple[int, ...]:
     """Numbers of the files that may hold one of the keys in :data:`KEYS`.
 
@@ -40,6 +44,8 @@ def candidates(
             column's place in ``kinds``; each null where unknown. For a partition column both
             bounds are its value. Columns without bounds rule nothing out.
         kinds: The key columns.
+        rough: Only the least and the greatest value of the batch count: much quicker with many
+            keys, between which few files would be left out.
     """
     numbers: Any = bounds["number"].to_pylist()
     found: set[int] = set(numbers)
@@ -47,15 +53,18 @@ def candidates(
     try:
         for place, item in enumerate(kinds):
             if found and f"least_{place}" in bounds.column_names:
-                sql = _possible(place, item)
+                sql = _possible(place, item, rough=rough)
                 found &= {number for (number,) in connection.execute(sql).fetchall()}
     finally:
         connection.unregister(_BOUNDS)
     return tuple(sorted(found))
 
 
-def _possible(place: int, item: pa.Field[pa.DataType]) -> str:
-    """Files whose bounds of one column hold a value of the batch: files times log(keys) steps."""
+def _possible(place: int, item: pa.Field[pa.DataType], *, rough: bool) -> str:
+    """Files whose bounds of one column hold a value of the batch: files times log(keys) steps.
+
+    Roughly: whose bounds meet those of the batch.
+    """
     column = quote_identifier(item.name)
     value, least, greatest = column, f"least_{place}", f"greatest_{place}"
     if pa.types.is_timestamp(item.type):
@@ -69,10 +78,19 @@ def _possible(place: int, item: pa.Field[pa.DataType]) -> str:
         step = f"1e-{item.type.scale}"
         least = f"{lower} - abs({lower}) * 1e-12 - {step}"
         greatest = f"{upper} + abs({upper}) * 1e-12 + {step}"
+    if rough:
+        given = f"SELECT min({value}) AS lowest, max({value}) AS value FROM {KEYS}"
+        within = "SELECT number FROM files, given WHERE least <= value AND greatest >= lowest"
+    else:
+        given = f"SELECT DISTINCT {value} AS value FROM {KEYS} WHERE {column} IS NOT NULL"
+        within = """
+            SELECT number FROM (
+                SELECT number, greatest, value
+                FROM files ASOF JOIN given ON files.least <= given.value
+            ) WHERE value <= greatest
+        """
     return f"""
-        WITH given AS MATERIALIZED (
-            SELECT DISTINCT {value} AS value FROM {KEYS} WHERE {column} IS NOT NULL
-        ), files AS MATERIALIZED (
+        WITH given AS MATERIALIZED ({given}), files AS MATERIALIZED (
             SELECT number, rows, nulls_{place} AS nulls, {least} AS least, {greatest} AS greatest
             FROM {_BOUNDS}
         )
@@ -81,9 +99,7 @@ def _possible(place: int, item: pa.Field[pa.DataType]) -> str:
         UNION
         SELECT number FROM files
         WHERE (least IS NULL OR greatest IS NULL) AND coalesce(nulls < rows, true)
-            AND EXISTS (SELECT 1 FROM given)
+            AND EXISTS (SELECT 1 FROM given WHERE value IS NOT NULL)
         UNION
-        SELECT number FROM (
-            SELECT number, greatest, value FROM files ASOF JOIN given ON files.least <= given.value
-        ) WHERE value <= greatest
+        {within}
     """

@@ -52,6 +52,7 @@ _CURRENT = "headwater_current"
 _MEMORY = "headwater_memory"
 _FORGETTING = "clock_us"
 _SHOWN = 3  # of the changes that fail a batch
+_MANY = 50_000  # keys a file
 _SORTED = 2_000_000  # changes in a batch: with them it makes more than one file
 _PAGE = 10_000  # rows in memory at once
 
@@ -141,26 +142,20 @@ class _Run:
         """The batch's changes, without those that cannot be applied."""
         relation = self._relation
         if self._operator.left_out is not None:
-            condition = f"({self._operator.left_out}) IS NOT TRUE"
-            relation = relation.filtered(condition)
-        kept = self._execution.kept(relation)
-        rows = self._tables.reserve()
-        self._connection.execute(f"CREATE TEMP VIEW {rows} AS {kept.sql}")
-        try:
-            invalid = self._tables.create(invalid_sql(self._spec, rows))
-            count = int(self._tables.value(f"SELECT count(*) FROM {invalid}"))
-            if count:
-                self._set_aside(invalid, count)
-                # Null is what makes them invalid, so they are found again by that.
-                valid = self._tables.create(
-                    f"SELECT * FROM {rows} EXCEPT ALL SELECT * EXCLUDE (__reason) FROM {invalid}"
-                )
-                self._connection.execute(
-                    f"CREATE OR REPLACE TEMP VIEW {rows} AS SELECT * FROM {valid}"
-                )
-            return read_changes(self._connection, self._spec, changes=rows, prefix=_PREFIX)
-        finally:
-            self._connection.execute(f"DROP VIEW IF EXISTS {rows}")
+            relation = relation.filtered(f"({self._operator.left_out}) IS NOT TRUE")
+        rows = self._tables.create(f"SELECT {relation.listed()} FROM ({relation.sql})")
+        self._execution.measure(rows, relation.measured)
+        invalid = self._tables.create(invalid_sql(self._spec, rows))
+        count = int(self._tables.value(f"SELECT count(*) FROM {invalid}"))
+        if count:
+            self._set_aside(invalid, count)
+            # Null is what makes them invalid, so they are found again by that.
+            left = f"SELECT * FROM {rows} EXCEPT ALL SELECT * EXCLUDE (__reason) FROM {invalid}"
+            valid = self._tables.create(left)
+            self._tables.drop(rows)
+            rows = valid
+        # They are read from this table until the end (note of package C: do not drop it before).
+        return read_changes(self._connection, self._spec, changes=rows, prefix=_PREFIX)
 
     def _set_aside(self, invalid: str, count: int) -> None:
         """Send changes that cannot be applied to the quarantine, or fail before any is."""
@@ -213,7 +208,9 @@ class _Run:
         try:
             numbers: Sequence[int] = range(target.bounds.num_rows)
             if not changes.whole:
-                numbers = candidates(self._connection, target.bounds, kinds) if changes.rows else ()
+                # With so many keys a file, hardly one could be left out by single keys.
+                rough = changes.distinct > _MANY * target.bounds.num_rows
+                numbers = candidates(self._connection, target.bounds, kinds, rough=rough)
             if target.at_hand:
                 # Read where they lie, and only the columns that are needed.
                 for group in target.groups(numbers):
@@ -348,22 +345,15 @@ class _Run:
 
     def _removed(self, applied: Applied) -> tuple[Run, ...]:
         """A file that names the rows taken out that no added row takes the place of."""
-        taken = int(self._tables.value(f"SELECT count(*) FROM {applied.remove}"))
-        if taken == applied.counts.updated:
-            return ()
-        identity = [quote_identifier(name) for name in self._spec.identity]
-        same = " AND ".join(f"a.{name} IS NOT DISTINCT FROM r.{name}" for name in identity)
-        listed = ", ".join(f"r.{name}" for name in identity)
-        gone = self._tables.create(
-            f"SELECT DISTINCT {listed} FROM {applied.remove} AS r "
-            f"ANTI JOIN {applied.add} AS a ON {same}"
-        )
+        gone = applied.gone
         rows = int(self._tables.value(f"SELECT count(*) FROM {gone}"))
         if not rows:
             return ()
         files = self._job.files
         path = files.directory / f"{self._job.file_prefix}-{self._operator.id}-{REMOVED}.parquet"
-        self._connection.execute(f"COPY {gone} TO {quote_literal(str(path))} (FORMAT parquet)")
+        self._connection.execute(
+            f"COPY (SELECT * FROM {gone}) TO {quote_literal(str(path))} (FORMAT parquet)"
+        )
         batch = self._job.batch_id
         size = path.stat().st_size
         name, kind = files.name_of(path), self._tables.hash_name

@@ -222,3 +222,28 @@ def test_readers_agree_on_counts():
     table = DeltaTable(feed.uri)
     assert table.count() == 25
     assert pa.table(table.to_pyarrow_dataset().to_table()).num_rows == 25
+
+
+def test_with_many_keys_files_are_left_out_by_bounds_alone(monkeypatch):
+    monkeypatch.setattr("orchestration.engine.stateful.changes._MANY", 0)
+    feed = Feed()
+    for first in (0, 10, 20):
+        feed.batch(*(up(first + n, 1, "a") for n in range(10)))
+    before = set(DeltaTable(feed.uri).file_uris())
+    feed.batch(up(21, 2, "b"), gone(29, 2))
+    after = set(DeltaTable(feed.uri).file_uris())
+    assert len(before - after) == 1
+    assert feed.rows() == feed.expected()
+    feed.batch(up(0, 3, "c"), up(29, 3, "d"), up(-5, 3, "e"))
+    assert feed.rows() == feed.expected()
+
+
+def test_a_batch_that_makes_several_files_is_sorted_by_key(monkeypatch):
+    monkeypatch.setattr("orchestration.engine.stateful.changes._SORTED", 1)
+    feed = Feed()
+    feed.batch(*(up(n * 7 % 50, 1, "a") for n in range(50)))
+    (path,) = DeltaTable(feed.uri).file_uris()
+    import pyarrow.parquet as pq
+
+    ids = pq.read_table(path)["id"].to_pylist()
+    assert ids == sorted(ids)
