@@ -15,6 +15,7 @@ from orchestration.errors import DeclarationError, HeadwaterError, SourceUnavail
 from orchestration.objects import Place, PlaceError
 from orchestration.redaction import redact
 from orchestration.runtime.query import StreamingQuery
+from orchestration.sources.base import CopiesItself
 from orchestration.sources.discovery import Discovery
 from orchestration.sources.file_source import FileSource
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from orchestration.clock import Clock
     from orchestration.cursors.records import FileEntry
+    from orchestration.sources.base import Backlog, Source
 
 __all__ = ["InputCopy", "copy_input", "in_scratch", "scratch_environment"]
 
@@ -87,17 +89,19 @@ def copy_input(
     """
     total = number = left_out = largest = 0
     for name, source in _files_of(query).items():
-        everything = replace(source, discovery=replace(source.discovery, include_existing=True))
-        backlog = everything.poll(_NoHistory(), clock=clock, settings=query.settings)
-        place = Place.open(query.settings.resolve_input(source.path))
+        place, backlog = _everything(source, query.settings, clock)
+        below = _below(query, directory, name)
         taken = 0
         for entry in backlog.files:
             if number and total + entry.size > max_bytes:
                 break
-            _copy(place, entry, _below(query, directory, name) / entry.path)
+            etag = None if isinstance(source, CopiesItself) else entry.etag
+            _copy(place, replace(entry, etag=etag), below / entry.path)
             total += entry.size
             number += 1
             taken += 1
+        if taken and isinstance(source, CopiesItself):
+            source.complete_copy(below, backlog.files[:taken], settings=query.settings)
         left_out += len(backlog.files) - taken
         largest = max(largest, taken)
     if not number:
@@ -116,12 +120,7 @@ def in_scratch(query: StreamingQuery, directory: Path, home: Path) -> StreamingQ
         DeclarationError: A source is not files.
     """
     moved = {
-        name: replace(
-            source,
-            path=str(_below(query, directory, name)),
-            # The copy is complete and does not change: nothing has to wait or to be remembered.
-            discovery=Discovery(on_rewrite=source.discovery.on_rewrite),
-        )
+        name: _moved(source, _below(query, directory, name))
         for name, source in _files_of(query).items()
     }
     sink = query.sink
@@ -161,14 +160,34 @@ def scratch_environment(settings: Settings) -> dict[str, str]:
     return environment
 
 
-def _files_of(query: StreamingQuery) -> dict[str, FileSource]:
-    found: dict[str, FileSource] = {}
+def _everything(
+    source: FileSource | CopiesItself, settings: Settings, clock: Clock
+) -> tuple[Place, Backlog]:
+    """Where the files of a source lie, and what a first run would read."""
+    if isinstance(source, CopiesItself):
+        return source.everything(clock=clock, settings=settings)
+    whole = replace(source, discovery=replace(source.discovery, include_existing=True))
+    backlog = whole.poll(_NoHistory(), clock=clock, settings=settings)
+    return Place.open(settings.resolve_input(source.path)), backlog
+
+
+def _moved(source: FileSource | CopiesItself, directory: Path) -> Source:
+    """The same source over a copy."""
+    if isinstance(source, CopiesItself):
+        return source.moved(directory)
+    # The copy is complete and does not change: nothing has to wait or to be remembered.
+    discovery = Discovery(on_rewrite=source.discovery.on_rewrite)
+    return replace(source, path=str(directory), discovery=discovery)
+
+
+def _files_of(query: StreamingQuery) -> dict[str, FileSource | CopiesItself]:
+    found: dict[str, FileSource | CopiesItself] = {}
     for name, source in query.sources.items():
-        if not isinstance(source, FileSource):
+        if not isinstance(source, FileSource | CopiesItself):
             raise DeclarationError(
                 f"query {query.name!r} reads {redact(source.description)}, which cannot be copied "
                 "for another process to read",
-                remedy="only queries over files can be proved; test others with "
+                remedy="only queries over files and Delta tables can be proved; test others with "
                 "orchestration.testing.StreamTest and its crash_at",
             )
         found[name] = source

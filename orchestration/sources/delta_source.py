@@ -17,6 +17,7 @@ from orchestration.sources.notes import about_files
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from orchestration.clock import Clock
     from orchestration.config import Settings
@@ -225,6 +226,31 @@ class DeltaSource:
     def acknowledge(self, part: Slice) -> None:
         """Nothing to do: the table is another's."""
 
-    def with_name(self, name: str) -> DeltaSource:
-        """The same under another name."""
-        return replace(self, name=name)
+    def everything(self, *, clock: Clock, settings: Settings) -> tuple[Place, Backlog]:
+        """Where its files lie, and what a first run would read; all there is for "latest"."""
+        start = None if self.starting_version == "latest" else self.starting_version
+        whole = replace(self, starting_version=start)
+        backlog = whole.poll(_NoHistory(), clock=clock, settings=settings)
+        return Place.open(self.table_uri(settings)), backlog
+
+    def complete_copy(
+        self, directory: Path, files: tuple[FileEntry, ...], *, settings: Settings
+    ) -> None:
+        """Write the log of a table that consists of these files."""
+        from orchestration.sources.delta_copy import write_log
+
+        write_log(self.table_uri(settings), directory, files)
+
+    def moved(self, directory: Path) -> DeltaSource:
+        """The same over a copy, from its first version on."""
+        return replace(self, table=str(directory), starting_version=0, starting_timestamp=None)
+
+
+class _NoHistory:
+    """A source's past before its first run."""
+
+    offset: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    listing: dict[str, Any] = {}  # noqa: RUF012
+
+    def seen(self) -> dict[str, FileEntry]:
+        return {}

@@ -1,13 +1,23 @@
 """What the commands say of a query that follows a Delta table."""
 
+import json
+
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 MODULE = """
 from orchestration import StreamingQuery, available_now, delta, delta_sink, stream
 
 copy = StreamingQuery("copy", stream(delta("there/")), sink=delta_sink("copy"),
                       trigger=available_now(max_files=1))
+"""
+
+
+FEED = """
+from orchestration import StreamingQuery, delta, scd1_sink, stream
+
+copy = StreamingQuery("copy", stream(delta("./there", change_feed=True, starting_version=0)),
+                      sink=scd1_sink("copy", keys="id"))
 """
 
 
@@ -39,3 +49,28 @@ def test_plan_run_and_status(project):
     assert "version 3" in stopped.stderr
     assert "on_change='skip'" in stopped.stderr
     assert project("plan", "copy").exit_code == 3
+
+
+def test_it_can_be_proved(project):
+    project.declare(MODULE)
+    for number in range(5):
+        append(project, number, number)
+    done = project("prove", "copy", "--kills", "0", "--at", "after_seal", "--json")
+    assert done.exit_code == 0, done.stderr
+    proof = json.loads(done.stdout)
+    assert proof["passed"]
+    assert (proof["rows"], proof["files"], proof["batches"]) == (10, 5, 3)
+
+
+def test_a_copy_by_changes_can_be_proved(project):
+    project.declare(FEED)
+    there = str(project.root / "there")
+    table = pa.table({"id": [1, 2, 3], "v": ["a", "b", "c"]})
+    write_deltalake(there, table, configuration={"delta.enableChangeDataFeed": "true"})
+    DeltaTable(there).update({"v": "'new'"}, predicate="id = 1")
+    DeltaTable(there).delete("id = 2")
+    done = project("prove", "copy", "--kills", "0", "--at", "after_write", "--json")
+    assert done.exit_code == 0, done.stderr
+    proof = json.loads(done.stdout)
+    assert proof["passed"]
+    assert proof["rows"] == 2
