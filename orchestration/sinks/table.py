@@ -42,6 +42,11 @@ _UNCHECKED_FEATURES = {
     "identityColumns": "identity columns",
 }
 
+_NO_FEED = (
+    "nothing was written. Set the table's property delta.enableChangeDataFeed to false; who read the "
+    "feed reads the stream of changes itself, in a query of its own"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -259,14 +264,15 @@ class SinkTable:
         unfit = []
         if configuration.get("delta.appendOnly", "false").lower() == "true":
             unfit.append("it only takes additions (delta.appendOnly)")
-        if not whole and configuration.get("delta.enableChangeDataFeed", "").lower() == "true":
+        feed = not whole and configuration.get("delta.enableChangeDataFeed", "").lower() == "true"
+        if feed:
             # Readers of the feed would see rows that were only carried over change.
             unfit.append("it keeps a change data feed, which replaced files cannot fill")
         if not whole and "deletionVectors" in features:
             # A file of rows that are marked as deleted would bring them back, written anew.
             unfit.append("it uses deletion vectors")
         if unfit:
-            raise self._schema_changed(unfit)
+            raise self._schema_changed(unfit, _NO_FEED if feed else "")
 
     def _create(self) -> DeltaTable:
         from deltalake import DeltaTable
@@ -356,11 +362,12 @@ class SinkTable:
             "one from the beginning",
         )
 
-    def _schema_changed(self, differences: list[str]) -> HeadwaterError:
+    def _schema_changed(self, differences: list[str], remedy: str = "") -> HeadwaterError:
         query = self.owner.query_id
         return SinkSchemaChanged(
             f"{redact(self.uri)} does not fit query {query!r}: " + "; ".join(differences),
-            remedy="change the query or the table so that they agree; "
+            remedy=remedy
+            or "change the query or the table so that they agree; "
             'delta_sink(schema_evolution="add_columns") takes new columns; '
             f"'headwater reset {query}' rewrites the table with the declared columns",
         )

@@ -145,7 +145,7 @@ class _Run:
             relation = relation.filtered(f"({self._operator.left_out}) IS NOT TRUE")
         rows = self._tables.create(f"SELECT {relation.listed()} FROM ({relation.sql})")
         self._execution.measure(rows, relation.measured)
-        invalid = self._tables.create(invalid_sql(self._spec, rows))
+        invalid = self._tables.create(self._invalid(rows))
         count = int(self._tables.value(f"SELECT count(*) FROM {invalid}"))
         if count:
             self._set_aside(invalid, count)
@@ -156,6 +156,33 @@ class _Run:
             rows = valid
         # They are read from this table until the end (note of package C: do not drop it before).
         return read_changes(self._connection, self._spec, changes=rows, prefix=_PREFIX)
+
+    def _invalid(self, rows: str) -> str:
+        """A SELECT of the changes that cannot be applied, with the column ``__reason``.
+
+        A partition whose text is empty is null in Delta: as part of a key it would never be found
+        again.
+        """
+        sql = invalid_sql(self._spec, rows)
+        names = [
+            name
+            for name in self._spec.keys
+            if name in self._job.partition_by
+            and pa.types.is_string(self._relation.schema.field(name).type)
+        ]
+        if not names:
+            return sql
+        empty = " OR ".join(f"coalesce({quote_identifier(name)}, '') = ''" for name in names)
+        if self._spec.truncate_when is not None:
+            empty = f"({empty}) AND NOT coalesce(({self._spec.truncate_when}), false)"
+        reason = quote_literal(
+            f"a key column that the table is partitioned by ({', '.join(names)}) is empty, which "
+            "Delta keeps as null"
+        )
+        return (
+            f"SELECT * FROM ({sql}) UNION ALL (SELECT *, {reason} AS __reason FROM {rows} "
+            f"WHERE {empty} EXCEPT ALL SELECT * EXCLUDE (__reason), {reason} FROM ({sql}))"
+        )
 
     def _set_aside(self, invalid: str, count: int) -> None:
         """Send changes that cannot be applied to the quarantine, or fail before any is."""

@@ -185,8 +185,12 @@ def test_a_table_with_a_change_data_feed_is_refused():
     feed.batch(up(1, 1, "a"))
     DeltaTable(feed.uri).alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
     feed.add(up(1, 2, "b"))
-    with pytest.raises(SinkSchemaChanged, match="change data feed"):
+    with pytest.raises(SinkSchemaChanged, match="change data feed") as caught:
         feed.test.drain()
+    assert "delta.enableChangeDataFeed to false" in caught.value.remedy
+    DeltaTable(feed.uri).alter.set_table_properties({"delta.enableChangeDataFeed": "false"})
+    feed.test.drain()
+    assert feed.rows() == feed.expected()
 
 
 def test_by_any_type_of_sequence():
@@ -247,3 +251,41 @@ def test_a_batch_that_makes_several_files_is_sorted_by_key(monkeypatch):
 
     ids = pq.read_table(path)["id"].to_pylist()
     assert ids == sorted(ids)
+
+
+def test_an_empty_key_in_a_partition_is_refused():
+    feed = Feed(sink_options={"keys": ["id", "name"], "partition_by": "name"})
+    feed.batch(up(1, 1, "a"), cleared(0))
+    feed.add(up(1, 2, ""), up(2, 2, None))
+    with pytest.raises(BadRecords, match="2 of the batch's changes") as caught:
+        feed.test.drain()
+    assert "Delta keeps as null" in str(caught.value)
+    assert "name is null" in str(caught.value)
+
+
+def test_an_inferred_schema(tmp_path):
+    import json
+
+    from orchestration import StreamingQuery, files, scd1_sink, stream
+    from orchestration.config import Settings
+    from orchestration.errors import SchemaError
+    from orchestration.runtime.contents import table_rows
+
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    (landing / "1.json").write_text("\n".join(json.dumps(up(n, 1, "a")) for n in range(3)))
+
+    def query(keys):
+        return StreamingQuery(
+            "customers",
+            stream(files(str(landing), format="json")),
+            sink=scd1_sink("customers", keys),
+            settings=Settings.load(home=tmp_path / "home"),
+        )
+
+    with pytest.raises(SchemaError, match='did you mean "id"'):
+        query("idd").run()
+    (batch,) = query("id").run()
+    assert batch.details["changes"]["inserted"] == 3
+    rows = table_rows(query("id").settings.tables_uri("customers"))
+    assert {"__sequence", "id", "name", "seen"} == set(rows[0])
