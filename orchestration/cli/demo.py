@@ -14,10 +14,12 @@ import click
 from orchestration.cli.batch_bar import BatchBar
 from orchestration.cli.child import command
 from orchestration.cli.context import Context, pass_context
+from orchestration.cli.demo_changes import play_changes
 from orchestration.cli.demo_event_time import play_event_time
 from orchestration.cli.demo_stage import Stage
 from orchestration.cli.plan import show_preview
 from orchestration.cli.quarantine import reasons_table
+from orchestration.cli.shop_changes import CHANGE_LANDINGS, ShopChanges, write_change_files
 from orchestration.cli.shop_events import LANDINGS, write_shop_files
 from orchestration.cli.status import show_costs
 from orchestration.cli.verify import show_verification
@@ -25,6 +27,7 @@ from orchestration.cli.web_logs import LogFiles, write_log_files
 from orchestration.cli.words import count, duration, nothing_new, size
 from orchestration.clock import SystemClock
 from orchestration.errors import HeadwaterError, Refused
+from orchestration.runtime.change_counts import ChangeCounts
 from orchestration.runtime.contents import quarantined
 from orchestration.runtime.preview import preview
 from orchestration.runtime.reset import reset
@@ -34,7 +37,7 @@ from orchestration.runtime.twin import reprocess
 from orchestration.runtime.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -48,6 +51,8 @@ __all__ = ["demo"]
 _MODULE = "assets.web_logs"
 _BRONZE, _CLEAN = "web_logs_bronze", "web_logs_clean"
 _VIEWS_MODULE, _VIEWS = "assets.page_views", "page_views_5m"
+_CHANGES_MODULE = "assets.shop_cdc"
+_CUSTOMERS, _HISTORY = "shop_customers", "shop_customers_history"
 _LANDING = "landing/web_logs"
 _MARKER = ".headwater-demo"
 _OURS = "`headwater demo` wrote these files and replaces them.\n"
@@ -71,14 +76,16 @@ def demo(context: Context) -> None:
     """See what Headwater does: batches, a kill, the proof, and what it saves.
 
     Writes web-log files into landing/web_logs and runs the pipelines of assets/web_logs.py and
-    assets/page_views.py on them, in your normal home, so that 'make dev' then shows the same in
-    Dagster. Run again, it starts over; files that it did not write are never touched.
+    assets/page_views.py on them, then those of assets/shop_cdc.py on a database's changes, in your
+    normal home, so that 'make dev' then shows the same in Dagster. Run again, it starts over; files that it did not write are never touched.
     """
     from orchestration.config import Settings
     from orchestration.runtime.declared import choose, find_queries
 
     queries = find_queries(_MODULE)
     mine = {name: choose(queries, name, _MODULE) for name in (_CLEAN, _BRONZE)}
+    shop = find_queries(_CHANGES_MODULE)
+    mine |= {name: choose(shop, name, _CHANGES_MODULE) for name in (_CUSTOMERS, _HISTORY)}
     mine[_VIEWS] = choose(find_queries(_VIEWS_MODULE), _VIEWS, _VIEWS_MODULE)
     _Demo(context.console(), mine, Settings.load()).play()
 
@@ -137,6 +144,7 @@ class _Demo:
             run=lambda: self._run(_VIEWS),
             land_late=lambda: self._write(landing, _TOO_LATE),
         )
+        self._changes()
         shop = self._shop()
         seconds = self._clock.monotonic() - started
         self._console.print(
@@ -163,7 +171,10 @@ class _Demo:
                 remedy="move them away, or look at your own data: headwater status",
             )
         ours = marker.exists()
+        others = not self._free(CHANGE_LANDINGS)
         for name, query in self._queries.items():
+            if others and name in {_CUSTOMERS, _HISTORY}:
+                continue  # it reads files that are not the demo's: that act is left out
             with query.open() as session:
                 state = status(session)
                 if state.state == "never run":
@@ -211,7 +222,9 @@ class _Demo:
             )
         if summary.batches:
             rows = sum(batch.num_output_rows for batch in summary.batches)
-            self._console.print(f"  {name}: {count(rows, 'row')} added")
+            changes = ChangeCounts.of(summary.batches)
+            told = f"{count(rows, 'row')} added" if changes is None else changes.sentence
+            self._console.print(f"  {name}: {told}")
         else:
             with query.open() as session:
                 state = status(session)
@@ -269,18 +282,42 @@ class _Demo:
             "and text"
         )
 
+    def _changes(self) -> None:
+        """The act on change data; left out where others' files lie in its place."""
+        if not self._take(CHANGE_LANDINGS):
+            return
+
+        def land(hours: range, rest: bool) -> ShopChanges:
+            written = write_change_files(self._landing().parent, hours, rest=rest)
+            self._console.print(
+                f"  {count(written.files, 'file')}: {count(written.records, 'event')}"
+            )
+            return written
+
+        now, past = self._queries[_CUSTOMERS], self._queries[_HISTORY]
+        play_changes(self._stage, now, past, run=self._run, land=land)
+
     def _shop(self) -> str:
         """Files for the examples over a shop's events; nothing where others lie in their place."""
-        from pathlib import Path
+        if not self._take(LANDINGS):
+            return ""
+        write_shop_files(self._landing().parent, _HOURS)
+        return f";\n{'':36}a shop's orders, payments and ads wait for theirs"
 
-        landing = Path(self._settings.resolve_input(_LANDING)).parent
-        places = [landing / name for name in LANDINGS]
-        for place in places:
-            if place.is_dir() and not (place / _MARKER).exists() and any(place.iterdir()):
-                return ""
-        for place in places:
+    def _take(self, names: Sequence[str]) -> bool:
+        """Empty directories for files of ours; false where files of others lie in one."""
+        if not self._free(names):
+            return False
+        for place in (self._landing().parent / name for name in names):
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             (place / _MARKER).write_text(_OURS, "utf-8")
-        write_shop_files(landing, _HOURS)
-        return f";\n{'':36}a shop's orders, payments and ads wait for theirs"
+        return True
+
+    def _free(self, names: Sequence[str]) -> bool:
+        """Whether directories hold no files but ours."""
+        places = [self._landing().parent / name for name in names]
+        return not any(
+            place.is_dir() and not (place / _MARKER).exists() and any(place.iterdir())
+            for place in places
+        )

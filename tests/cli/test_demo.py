@@ -33,6 +33,7 @@ def test_the_demo_is_as_promised_and_can_be_run_again(root):
     assert "Everything as promised" in first.stdout
     assert "nothing new: 0 of 48 files" in first.stdout
     assert "make dev" in first.stdout
+    assert "customers in the database" in first.stdout
     rows = len(table_rows(str(root / ".headwater/tables/web_logs_bronze")))
     assert rows > 0
     second = demo(root)
@@ -48,6 +49,16 @@ def test_the_demo_never_touches_data_that_is_not_its_own(root):
     assert done.returncode == 3
     assert "did not write" in done.stderr
     assert mine.read_text() == "{}\n"
+
+
+def test_an_act_is_left_out_where_files_of_others_lie(root):
+    mine = root / "landing" / "cdc" / "orders" / "mine.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("{}\n")
+    done = demo(root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "A database's changes" not in done.stdout
+    assert [path.name for path in mine.parent.iterdir()] == ["mine.json"]
 
 
 def test_the_logs_are_always_the_same(tmp_path):

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from orchestration.cli.shop_changes import CHANGE_LANDINGS, write_change_files
 from orchestration.cli.shop_events import FIRST_HOUR, LANDINGS, write_shop_files
 from orchestration.cli.web_logs import write_log_files
 from orchestration.runtime.contents import table_rows
@@ -36,7 +37,18 @@ def run(project):
 
 @pytest.mark.parametrize(
     "name",
-    ["ad_clicks", "customer_totals", "page_views_5m", "payments_once", "top_pages", "visits"],
+    [
+        "ad_clicks",
+        "customer_totals",
+        "page_views_5m",
+        "payments_once",
+        "shop_customers",
+        "shop_customers_history",
+        "shop_orders",
+        "shop_orders_history",
+        "top_pages",
+        "visits",
+    ],
 )
 def test_an_example_without_data_is_an_empty_table_and_equals_its_twin(run, name):
     assert run(name) == []
@@ -103,3 +115,48 @@ def test_logs_become_page_views_visits_and_a_top_ten(run):
     visits = run("visits", until=end)
     assert sum(row["requests"] for row in visits) > len(visits)
     assert all(row["seconds"] >= 0 for row in visits)
+
+
+def test_change_files_are_always_the_same(tmp_path):
+    found = [write_change_files(tmp_path / name, range(3), 30, rest=True) for name in "ab"]
+    assert found[0] == found[1]
+    for place in CHANGE_LANDINGS:
+        files = sorted((tmp_path / "a" / place).iterdir())
+        assert len(files) == 4
+        for file in files:
+            assert file.read_bytes() == (tmp_path / "b" / place / file.name).read_bytes()
+    # Hour by hour the files are those of all hours at once.
+    for hour in range(3):
+        write_change_files(tmp_path / "c", range(hour, hour + 1), 30, rest=hour == 2)
+    for file in (tmp_path / "a").rglob("*.json"):
+        assert file.read_bytes() == (tmp_path / "c" / file.relative_to(tmp_path / "a")).read_bytes()
+
+
+@pytest.mark.parametrize("table", ["customers", "orders"])
+def test_the_copy_is_the_database_and_its_history_has_no_gaps(run, table):
+    for hour in HOURS:
+        written = write_change_files(
+            run.landing, range(hour, hour + 1), ORDERS, rest=hour == HOURS[-1]
+        )
+        rows = run(f"shop_{table}")
+        past = run(f"shop_{table}_history")
+    truth = getattr(written, table)
+    columns = list(next(iter(truth.values())))
+    held = {row["id"]: {name: row[name] for name in columns} for row in rows}
+    assert held == {key: _typed(row) for key, row in truth.items()}
+    # What holds still is the copy; the intervals of a key neither overlap nor leave a gap.
+    now = {row["id"]: {n: row[n] for n in columns} for row in past if row["__end_at"] is None}
+    assert now == held
+    intervals = sorted((row["id"], row["__start_at"], row["__end_at"]) for row in past
+                       if row["__end_at"] is not None)  # fmt: skip
+    starts = {(row["id"], row["__start_at"]) for row in past}
+    assert len(starts) == len(past) > len(rows)
+    gaps = [end for end in intervals if (end[0], end[2]) not in starts]
+    assert {key for key, _, _ in gaps}.isdisjoint(held)  # none but of deleted ones
+
+
+def _typed(row):
+    return {
+        name: datetime.fromisoformat(value) if name.endswith("_at") else value
+        for name, value in row.items()
+    }

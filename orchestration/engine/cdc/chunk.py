@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestration.engine.line_chunks import HEAD_BYTES
 from orchestration.engine.quarantine import BadRecord, bad_line
@@ -82,22 +83,14 @@ class Lines:
 
     def starting(self, head: bytes) -> Bools:
         """Which lines start with some bytes."""
-        starts = self._offsets[:-1]
-        found: Bools = np.diff(self._offsets) >= len(head)
-        places = starts[found]
-        wanted = np.frombuffer(head, np.uint8)
-        view = np.frombuffer(self._data, np.uint8)
-        same = np.ones(len(places), dtype=bool)
-        # A few bytes at a time: most lines of another kind differ soon.
-        for begin in range(0, len(wanted), 64):
-            part = wanted[begin : begin + 64]
-            left = np.flatnonzero(same)
-            if not len(left):
-                break
-            window = view[places[left][:, None] + np.arange(begin, begin + len(part))]
-            same[left] = (window == part).all(axis=1)
-        found[np.flatnonzero(found)] = same
-        return found
+        narrow: Any = self._offsets.astype(np.int32)
+        all_: Any = pa.Array.from_buffers(
+            pa.binary(), self.count, [None, pa.py_buffer(narrow), pa.py_buffer(self._data)]
+        )
+        wanted: Any = head  # bytes are taken, whatever the annotations say
+        found: Any = pc.starts_with(all_, wanted)
+        same: Bools = found.to_numpy(zero_copy_only=False)
+        return same
 
     def _set_aside(self, limit: int, size: int) -> None:
         found = set(np.flatnonzero(np.diff(self._offsets) > limit).tolist())
