@@ -9,7 +9,6 @@ are opened: their statistics say that they hold none of the keys.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -17,21 +16,17 @@ import pyarrow as pa
 
 from orchestration.engine.changes.apply import (
     apply_changes,
-    invalid_sql,
     memory_keys,
     memory_schema,
-    read_changes,
 )
 from orchestration.engine.compare import relation_sql
 from orchestration.engine.pruning import KEYS, candidates
-from orchestration.engine.quarantine import BadRecord
 from orchestration.engine.rewrite import NUMBER, carry_over, numbered_sql, portions
+from orchestration.engine.stateful.change_input import read_input
 from orchestration.engine.stateful.job import REMOVED, ChangedFiles
 from orchestration.engine.stateful.keyed import EXPIRY, HASH, key_hash, nothing
 from orchestration.engine.stateful.partials import BATCH
 from orchestration.engine.writer import write
-from orchestration.errors import BadRecords
-from orchestration.sources.inputs import TableInput
 from orchestration.state.manifest import NEVER, Run
 from orchestration.streams.quoting import quote_identifier, quote_literal
 
@@ -51,10 +46,8 @@ _PREFIX = "headwater_changes"
 _CURRENT = "headwater_current"
 _MEMORY = "headwater_memory"
 _FORGETTING = "clock_us"
-_SHOWN = 3  # of the changes that fail a batch
 _MANY = 50_000  # keys a file
 _SORTED = 2_000_000  # changes in a batch: with them it makes more than one file
-_PAGE = 10_000  # rows in memory at once
 
 
 def run_changes(
@@ -95,7 +88,7 @@ class _Run:
         self._clock = max(self._dead, round(self._job.timestamp.timestamp() * 1_000_000))
 
     def run(self) -> tuple[tuple[DataFile, ...], ChangedFiles]:
-        changes = self._changes()
+        changes = read_input(self._execution, self._relation, self._operator, _PREFIX)
         self._current(changes)
         self._remembered(changes)
         applied = apply_changes(
@@ -135,87 +128,6 @@ class _Run:
         if changes.rows < _SORTED and read < self._job.target_file_size // 2:
             return ""
         return f" ORDER BY {', '.join(map(quote_identifier, self._spec.identity))}"
-
-    # -- what came ----------------------------------------------------------------------------------
-
-    def _changes(self) -> Changes:
-        """The batch's changes, without those that cannot be applied."""
-        relation = self._relation
-        if self._operator.left_out is not None:
-            relation = relation.filtered(f"({self._operator.left_out}) IS NOT TRUE")
-        rows = self._tables.create(f"SELECT {relation.listed()} FROM ({relation.sql})")
-        self._execution.measure(rows, relation.measured)
-        invalid = self._tables.create(self._invalid(rows))
-        count = int(self._tables.value(f"SELECT count(*) FROM {invalid}"))
-        if count:
-            self._set_aside(invalid, count)
-            # Null is what makes them invalid, so they are found again by that.
-            left = f"SELECT * FROM {rows} EXCEPT ALL SELECT * EXCLUDE (__reason) FROM {invalid}"
-            valid = self._tables.create(left)
-            self._tables.drop(rows)
-            rows = valid
-        # They are read from this table until the end (note of package C: do not drop it before).
-        return read_changes(self._connection, self._spec, changes=rows, prefix=_PREFIX)
-
-    def _invalid(self, rows: str) -> str:
-        """A SELECT of the changes that cannot be applied, with the column ``__reason``.
-
-        A partition whose text is empty is null in Delta: as part of a key it would never be found
-        again.
-        """
-        sql = invalid_sql(self._spec, rows)
-        names = [
-            name
-            for name in self._spec.keys
-            if name in self._job.partition_by
-            and pa.types.is_string(self._relation.schema.field(name).type)
-        ]
-        if not names:
-            return sql
-        empty = " OR ".join(f"coalesce({quote_identifier(name)}, '') = ''" for name in names)
-        if self._spec.truncate_when is not None:
-            empty = f"({empty}) AND NOT coalesce(({self._spec.truncate_when}), false)"
-        reason = quote_literal(
-            f"a key column that the table is partitioned by ({', '.join(names)}) is empty, which "
-            "Delta keeps as null"
-        )
-        return (
-            f"SELECT * FROM ({sql}) UNION ALL (SELECT *, {reason} AS __reason FROM {rows} "
-            f"WHERE {empty} EXCEPT ALL SELECT * EXCLUDE (__reason), {reason} FROM ({sql}))"
-        )
-
-    def _set_aside(self, invalid: str, count: int) -> None:
-        """Send changes that cannot be applied to the quarantine, or fail before any is."""
-        inputs = self._job.inputs.values()
-        names = ", ".join(
-            f"{quote_identifier(name)} := {quote_identifier(name)}"
-            for name in self._relation.schema.names
-        )
-        text = f"CAST(to_json(struct_pack({names})) AS VARCHAR)"
-        if any(
-            isinstance(item.data, TableInput) or item.on_bad_record == "fail" for item in inputs
-        ):
-            shown = self._connection.execute(
-                f"SELECT __reason, {text} FROM {invalid} ORDER BY ALL LIMIT {_SHOWN}"
-            ).fetchall()
-            listed = "; ".join(f"{reason}: {row}" for reason, row in shown)
-            raise BadRecords(
-                f"{count:,} of the batch's changes cannot be applied: {listed}",
-                remedy="nothing was written. Leave such rows out with where(...), or mend the "
-                "source: every change needs its key and its sequence",
-            )
-        for first in range(0, count, _PAGE):
-            # Few, and each becomes a row of the quarantine by itself.
-            page = self._connection.execute(
-                f"SELECT __reason, {text} FROM {invalid} "
-                f"WHERE rowid >= {first} AND rowid < {first + _PAGE}"
-            ).fetchall()
-            for reason, row in page:
-                raw = str(row).encode()
-                self._execution.inputs.set_aside_row(
-                    self._operator.id,
-                    BadRecord(None, str(reason), raw, len(raw), hashlib.sha256(raw).hexdigest()),
-                )
 
     # -- what was there -----------------------------------------------------------------------------
 
