@@ -81,14 +81,15 @@ def apply_changes(
             :attr:`Applied.remove`.
     """
     step = Step(connection, prefix)
-    step.tables += [changes.table, changes.keys]
+    step.tables.append(changes.keys)
+    (step.tables if spec.partial else step.views).append(changes.table)
     given = (spec, changes, current, memory, carry)
     try:
         if spec.scd_type == 2:
             return apply_history(step, *given)
         if (applied := apply_rows(step, *given)) is not None:
             return applied
-        step.undo(keep=2)
+        step.undo(keep={changes.table, changes.keys})
         return apply_cells(step, *given)
     except BaseException:
         step.undo()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestration.engine.changes.sql import drop
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -24,10 +26,10 @@ HIGHEST = "headwater_highest"
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """A batch's changes, the specification's SQL evaluated once.
+    """A batch's changes, in the terms of the specification.
 
     Attributes:
-        table: Temp table with them, for :func:`~.apply.apply_changes` alone.
+        table: Temp table or view of them, for :func:`~.apply.apply_changes` alone.
         keys: Temp table of the different keys among them; with a row of nulls where truncates are
             to be heard of: memory of these keys, and table rows of these keys, are to be given.
         whole: There is a truncate among them: all of the table and all of the memory is to be
@@ -70,6 +72,7 @@ class Applied:
     Attributes:
         add: Rows to add, with the columns :attr:`ChangeSpec.table_columns`.
         remove: Which rows to remove: :attr:`ChangeSpec.identity`, and what was carried.
+        gone: Those of them that no row to add takes the place of: :attr:`ChangeSpec.identity`.
         memory: Memory rows that are new or different; see :func:`~.apply.memory_schema`.
         counts: For the progress.
         views: Views that were made, tables likewise.
@@ -77,6 +80,7 @@ class Applied:
 
     add: str
     remove: str
+    gone: str
     memory: str
     counts: Counts
     views: tuple[str, ...]
@@ -84,7 +88,4 @@ class Applied:
 
     def drop(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let go of everything, once it is read."""
-        for name in self.views:
-            connection.execute(f"DROP VIEW IF EXISTS {name}")
-        for name in self.tables:
-            connection.execute(f"DROP TABLE IF EXISTS {name}")
+        drop(connection, self.views, self.tables)

@@ -185,10 +185,11 @@ def _after(job: _Job, before: str, given: str) -> str:
             f"CASE WHEN hw_now_upserted IS NOT NULL AND ({apart}) THEN struct_pack({cells}) END "
             "AS hw_keep_cells"
         )
-    remembered.append(
-        f"CASE WHEN hw_now_upserted IS NULL OR hw_gone >= hw_now_upserted OR {apart} THEN hw_gone END "
-        "AS hw_keep_gone"
-    )
+    # A delete says nothing more where a truncate, or all that is known of the row, is newer.
+    kept = f"(hw_now_upserted IS NULL OR hw_gone >= hw_now_upserted OR {apart})"
+    if job.truncates.some:
+        kept += f" AND hw_gone >= {job.truncates.newest}"
+    remembered.append(f"CASE WHEN {kept} THEN hw_gone END AS hw_keep_gone")
     changed = ["hw_now_known IS DISTINCT FROM hw_known"]
     changed += [f"hw_y{number}.v IS DISTINCT FROM hw_v{number}" for number, _ in job.numbered]
     new_memory = ["hw_keep_gone IS DISTINCT FROM hw_was_gone"]
@@ -208,7 +209,8 @@ def _after(job: _Job, before: str, given: str) -> str:
 def _applied(job: _Job, after: str) -> Applied:
     step, spec = job.step, job.spec
     flag = spec.soft_delete
-    gone = "hw_known IS NOT NULL AND hw_now_known IS NULL"
+    removed = "hw_known IS NOT NULL AND hw_now_known IS NULL"
+    gone = removed
     if flag is not None:
         gone = "hw_known IS NOT NULL AND hw_changed AND hw_now_flag AND NOT coalesce(hw_was_flag, false)"
     inserted, updated, deleted = step.row(
@@ -238,6 +240,7 @@ def _applied(job: _Job, after: str) -> Applied:
         "remove",
         f"SELECT {listed(spec.keys)}{carried} FROM {after} WHERE hw_changed AND hw_known IS NOT NULL",
     )
+    without = step.view("gone", f"SELECT {listed(spec.keys)} FROM {after} WHERE {removed}")
     facts = [f"hw_keep_gone AS {quote_identifier(DELETED)}"]
     if flag is not None:
         facts.append(f"hw_keep_upserted AS {quote_identifier(UPSERTED)}")
@@ -253,4 +256,4 @@ def _applied(job: _Job, after: str) -> Applied:
             f"SELECT {newest} WHERE {newest} > {known} OR {known} IS NULL"
         )
     counts = Counts(int(inserted), int(updated), int(deleted), int(ignored))
-    return Applied(add, remove, remembered, counts, tuple(step.views), tuple(step.tables))
+    return Applied(add, remove, without, remembered, counts, tuple(step.views), tuple(step.tables))

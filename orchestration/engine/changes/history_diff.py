@@ -79,8 +79,12 @@ def difference(
         f"{part} AS {quote_identifier(name)}" for part, name in zip(parts, names, strict=True)
     )
     remove = step.view("remove", f"SELECT {chosen} FROM {diff} WHERE hw_old")
+    identity = ", ".join(
+        f"hw_k{n} AS {quote_identifier(name)}" for n, name in enumerate(spec.identity)
+    )
+    gone = step.view("gone", f"SELECT {identity} FROM {diff} WHERE hw_old AND hw_new IS NULL")
     counts = _counts(step, spec, diff, ignored)
-    return Applied(add, remove, memory, counts, tuple(step.views), tuple(step.tables))
+    return Applied(add, remove, gone, memory, counts, tuple(step.views), tuple(step.tables))
 
 
 def _counts(step: Step, spec: ChangeSpec, diff: str, ignored: int) -> Counts:

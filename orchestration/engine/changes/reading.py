@@ -53,14 +53,14 @@ def invalid_sql(spec: ChangeSpec, changes: str) -> str:
 def read_changes(
     connection: duckdb.DuckDBPyConnection, spec: ChangeSpec, *, changes: str, prefix: str
 ) -> Changes:
-    """Evaluate a batch's changes, in one pass over them.
+    """Evaluate a batch's changes.
 
     Args:
         connection: Where the relation is.
         spec: What they mean.
-        changes: Name of a relation with the stream's columns; none of them invalid.
-        prefix: Start of the names of what is made: the two tables of the result, which
-            :func:`~.apply.apply_changes` drops.
+        changes: Name of a relation with the stream's columns; none of them invalid. It is read
+            several times, until the end.
+        prefix: Start of the names of what is made; it goes with :meth:`Applied.drop`.
     """
     step = Step(connection, prefix)
     try:
@@ -89,7 +89,7 @@ def _read(step: Step, spec: ChangeSpec, changes: str) -> Changes:
             for name in spec.values
         )
         rows = f"SELECT * REPLACE ({given}) FROM ({rows})" if given else rows
-    table = step.table("changes", rows)
+    table = step.table("changes", rows) if spec.partial else step.view("changes", rows)
     gaps = f"count({MISSING})" if spec.partial else "0"
     total, truncates, missed = step.row(
         f"SELECT count(*), count(*) FILTER ({OP} = {TRUNCATE}), {gaps} FROM {table}"

@@ -7,7 +7,7 @@ are read, but for rows that a different change of the same sequence meets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestration.engine.changes.base import (
@@ -52,19 +52,16 @@ def apply_rows(
         column = quote_identifier(CELLS)
         if step.value(f"SELECT count({column}) FROM {memory}"):
             return None
-    newest = _newest(step, spec, changes)
-    if newest is None:
-        return None
-    job = _Job(
-        step,
-        spec,
-        changes,
-        newest,
-        current,
-        memory,
-        truncates(step, spec, changes, memory, DELETED),
-    )
+    known = truncates(step, spec, changes, memory, DELETED)
+    job = _Job(step, spec, changes, changes.table, current, memory, known)
     seen = _seen(job, carry)
+    if step.value(f"SELECT count(hw_mine) FROM {seen}") > changes.distinct:
+        # Changes of a key that have the same sequence.
+        if by_cell(spec) and _unlike(job, seen):
+            return None
+        job = replace(job, source=_single(job, seen), unique=True)
+        step.drop(seen)
+        seen = _seen(job, carry)
     ties = _ties(job, seen)
     if ties is None:
         return None
@@ -76,42 +73,51 @@ class _Job:
     step: Step
     spec: ChangeSpec
     changes: Changes
-    newest: str
+    source: str
     current: str
     memory: str
     truncates: Truncates
+    unique: bool = False
+
+    @property
+    def newest(self) -> str:
+        """A SELECT of the newest change of each key, but for its cells; more where they tie."""
+        spec, changes = self.spec, self.changes
+        if self.unique or (changes.rows == changes.distinct and not changes.whole):
+            return f"SELECT {listed(spec.keys)}, {AT}, {OP} FROM {self.source}"
+        return (
+            f"SELECT {listed(spec.keys, 'c')}, c.{AT}, c.{OP} FROM {self.source} AS c "
+            f"JOIN {changes.keys} AS k ON {same(spec.keys, 'c', 'k')} AND c.{AT} = k.{HIGHEST} "
+            f"WHERE c.{OP} <> {TRUNCATE}"
+        )
 
 
-def _newest(step: Step, spec: ChangeSpec, changes: Changes) -> str | None:
-    """A table with the newest change of each key, and no truncate."""
-    if changes.rows == changes.distinct and not changes.whole:
-        return changes.table
-    newest = step.table(
-        "newest",
-        f"SELECT c.* FROM {changes.table} AS c JOIN {changes.keys} AS k "
-        f"ON {same(spec.keys, 'c', 'k')} AND c.{AT} = k.{HIGHEST} WHERE c.{OP} <> {TRUNCATE}",
+def _chosen(job: _Job, seen: str, among: str) -> str:
+    """A SELECT of whole changes: those of a table whose keys and sequences are among others."""
+    return (
+        f"SELECT c.* FROM {job.source} AS c SEMI JOIN (SELECT * FROM {seen} WHERE {among}) AS s "
+        f"ON {same(job.spec.keys, 'c', 's')} AND c.{AT} = s.{AT} WHERE c.{OP} <> {TRUNCATE}"
     )
-    if step.value(f"SELECT count(*) FROM {newest}") == changes.distinct:
-        return newest
-    if by_cell(spec) and _unlike(step, spec, newest):
-        return None
-    keys = listed(spec.keys)
-    order = "".join(f", {quote_identifier(name)} DESC NULLS LAST" for name in spec.values)
-    single = step.table(
+
+
+def _single(job: _Job, seen: str) -> str:
+    """A table with one change of each key: of those that tie, a delete, or the greatest."""
+    keys = listed(job.spec.keys)
+    order = "".join(f", {quote_identifier(name)} DESC NULLS LAST" for name in job.spec.values)
+    return job.step.table(
         "single",
-        f"SELECT * FROM {newest} "
+        f"SELECT * FROM ({_chosen(job, seen, 'hw_mine')}) "
         f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {OP} DESC{order}) = 1",
     )
-    step.drop(newest)
-    return single
 
 
-def _unlike(step: Step, spec: ChangeSpec, newest: str) -> bool:
+def _unlike(job: _Job, seen: str) -> bool:
     """Whether different upserts of a key have the same sequence."""
-    keys, value = listed(spec.keys), content(spec.values, "c")
+    keys, value = listed(job.spec.keys), content(job.spec.values, "c")
     return bool(
-        step.value(
-            f"SELECT count(*) FROM (SELECT 1 FROM {newest} AS c GROUP BY {keys} "
+        job.step.value(
+            f"SELECT count(*) FROM (SELECT 1 FROM ({_chosen(job, seen, 'hw_mine')}) AS c "
+            f"GROUP BY {keys} "
             f"HAVING max({OP}) = {UPSERT} AND min({value}) IS DISTINCT FROM max({value}))"
         )
     )
@@ -120,9 +126,9 @@ def _unlike(step: Step, spec: ChangeSpec, newest: str) -> bool:
 def _seen(job: _Job, carry: Sequence[str]) -> str:
     """Of each key the newest change, what the table and the memory know, and who wins.
 
-    ``place`` is the row of the newest change: null where the batch truncates, and the key has none.
+    ``hw_mine`` is null where the batch truncates, and has no change of the key.
     """
-    spec, newest = job.spec, job.newest
+    spec = job.spec
     keys = listed(spec.keys)
     carried = "".join(f", t.{quote_identifier(name)}" for name in carry)
     table = (
@@ -135,9 +141,9 @@ def _seen(job: _Job, carry: Sequence[str]) -> str:
         for column in map(quote_identifier, spec.keys)
     )
     query = (
-        f"SELECT {named if job.changes.whole else listed(spec.keys, 'n')}, n.hw_place, n.{AT}, "
-        f"n.{OP}, t.hw_known{carried} FROM (SELECT {keys}, rowid AS hw_place, {AT}, {OP} FROM {newest}) "
-        f"AS n {kind} JOIN ({table}) AS t ON {same(spec.keys, 'n', 't')}"
+        f"SELECT {named if job.changes.whole else listed(spec.keys, 'n')}, n.hw_mine, n.{AT}, "
+        f"n.{OP}, t.hw_known{carried} FROM (SELECT *, true AS hw_mine FROM ({job.newest})) AS n "
+        f"{kind} JOIN ({table}) AS t ON {same(spec.keys, 'n', 't')}"
     )
     gone = f"CASE WHEN false THEN n.{AT} END"
     if job.step.value(f"SELECT count(*) FROM {job.memory}"):
@@ -153,7 +159,7 @@ def _seen(job: _Job, carry: Sequence[str]) -> str:
         f"AND (hw_gone IS NULL OR {AT} > hw_gone)"
     )
     if job.truncates.some:
-        newer += f" AND ({OP} = {DELETE} OR {AT} >= {job.truncates.newest})"
+        newer += f" AND {AT} >= {job.truncates.newest}"
     return job.step.table("seen", f"SELECT *, coalesce({newer}, false) AS hw_taken FROM ({query})")
 
 
@@ -164,13 +170,10 @@ def _ties(job: _Job, seen: str) -> int | None:
         How many won; ``None`` where single cells have to be compared.
     """
     step, spec = job.step, job.spec
-    tied = (
-        f"SELECT hw_place FROM {seen} WHERE {OP} = {UPSERT} AND {AT} = hw_known "
-        f"AND (hw_gone IS NULL OR {AT} > hw_gone)"
-    )
+    tied = f"{OP} = {UPSERT} AND {AT} = hw_known AND (hw_gone IS NULL OR {AT} > hw_gone)"
     if job.truncates.some:
         tied += f" AND {AT} >= {job.truncates.newest}"
-    if not spec.values or not step.value(f"SELECT count(*) FROM ({tied})"):
+    if not spec.values or not step.value(f"SELECT count(*) FROM {seen} WHERE {tied}"):
         return 0
     compared = "n", "t"
     condition = (
@@ -180,26 +183,25 @@ def _ties(job: _Job, seen: str) -> int | None:
     )
     winners = step.table(
         "winners",
-        f"SELECT n.hw_place FROM (SELECT *, rowid AS hw_place FROM {job.newest} "
-        f"WHERE rowid IN ({tied})) AS n JOIN {job.current} AS t "
-        f"ON {same(spec.keys, *compared)} AND n.{AT} = t.{quote_identifier(SEQUENCE)} "
-        f"WHERE {condition}",
+        f"SELECT {listed(spec.keys, 'n')} FROM ({_chosen(job, seen, tied)}) AS n "
+        f"JOIN {job.current} AS t ON {same(spec.keys, *compared)} WHERE {condition}",
     )
     won = int(step.value(f"SELECT count(*) FROM {winners}"))
     if won and by_cell(spec):
         return None
     if won:
         step.connection.execute(
-            f"UPDATE {seen} SET hw_taken = true WHERE hw_place IN (SELECT hw_place FROM {winners})"
+            f"UPDATE {seen} SET hw_taken = true FROM {winners} AS w "
+            f"WHERE {same(spec.keys, seen, 'w')}"
         )
     step.drop(winners)
     return won
 
 
 def _applied(job: _Job, seen: str, carry: Sequence[str], ties: int) -> Applied:
-    step, spec, newest, floor = job.step, job.spec, job.newest, job.truncates.newest
+    step, spec, floor = job.step, job.spec, job.truncates.newest
     swept = f"coalesce(hw_known < {floor}, false)" if job.changes.whole else "false"
-    kept = f"(hw_taken AND {OP} = {UPSERT})"
+    kept = f"coalesce(hw_taken AND {OP} = {UPSERT}, false)"
     late = (
         f"(SELECT min({AT}) FROM {job.changes.table} WHERE {OP} <> {TRUNCATE}) "
         "<= max(greatest(hw_known, hw_gone))"
@@ -208,19 +210,25 @@ def _applied(job: _Job, seen: str, carry: Sequence[str], ties: int) -> Applied:
         f"SELECT count(*) FILTER ({kept} AND hw_known IS NULL), "
         f"count(*) FILTER ({kept} AND hw_known IS NOT NULL), "
         f"count(*) FILTER (NOT {kept} AND hw_known IS NOT NULL AND (hw_taken OR {swept})), "
-        f"count(*) FILTER (hw_place IS NOT NULL AND NOT hw_taken), coalesce({late}, false) FROM {seen}"
+        f"count(*) FILTER (hw_mine AND NOT hw_taken), coalesce({late}, false) FROM {seen}"
     )
     ignored = _ignored(job, seen) - ties if is_late or job.truncates.some else 0
-    among = f" AND rowid IN (SELECT hw_place FROM {seen} WHERE hw_taken)" if refused else ""
+    every = not refused and (job.unique or job.changes.rows == job.changes.distinct)
+    rows = job.source if every else f"({_chosen(job, seen, 'hw_taken')})"
     add = step.view(
         "add",
-        f"SELECT {listed(spec.columns)}, {AT} AS {quote_identifier(SEQUENCE)} FROM {newest} "
-        f"WHERE {OP} = {UPSERT}{among}",
+        f"SELECT {listed(spec.columns)}, {AT} AS {quote_identifier(SEQUENCE)} FROM {rows} "
+        f"WHERE {OP} = {UPSERT}",
     )
     remove = step.view(
         "remove",
         f"SELECT {listed((*spec.keys, *carry))} FROM {seen} "
         f"WHERE hw_known IS NOT NULL AND (hw_taken OR {swept})",
+    )
+    gone = step.view(
+        "gone",
+        f"SELECT {listed(spec.keys)} FROM {seen} "
+        f"WHERE hw_known IS NOT NULL AND NOT {kept} AND (hw_taken OR {swept})",
     )
     remembered = step.table(
         "tombstones",
@@ -238,6 +246,7 @@ def _applied(job: _Job, seen: str, carry: Sequence[str], ties: int) -> Applied:
     return Applied(
         add,
         remove,
+        gone,
         remembered,
         Counts(int(inserted), int(updated), int(deleted), int(ignored)),
         tuple(step.views),

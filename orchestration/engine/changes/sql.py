@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from orchestration.streams.quoting import quote_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import duckdb
 
-__all__ = ["Step", "content", "differs", "listed", "same"]
+__all__ = ["Step", "content", "differs", "drop", "listed", "same"]
 
 
 def listed(names: Iterable[str], relation: str = "") -> str:
@@ -88,11 +88,21 @@ class Step:
         """The only value of a query; for counts, never for data."""
         return self.row(query)[0]
 
-    def undo(self, keep: int = 0) -> None:
-        """Drop what was made, but for the first tables of it."""
-        for name in self.views:
-            self.connection.execute(f"DROP VIEW IF EXISTS {name}")
-        for name in self.tables[keep:]:
-            self.connection.execute(f"DROP TABLE IF EXISTS {name}")
-        self.views.clear()
-        del self.tables[keep:]
+    def undo(self, keep: Collection[str] = ()) -> None:
+        """Drop what was made, but for some of it."""
+        drop(self.connection, self.views, self.tables, keep)
+        self.views = [name for name in self.views if name in keep]
+        self.tables = [name for name in self.tables if name in keep]
+
+
+def drop(
+    connection: duckdb.DuckDBPyConnection,
+    views: Iterable[str],
+    tables: Iterable[str],
+    keep: Collection[str] = (),
+) -> None:
+    """Drop views and tables that are there, but for some."""
+    for kind, names in (("VIEW", views), ("TABLE", tables)):
+        for name in names:
+            if name not in keep:
+                connection.execute(f"DROP {kind} IF EXISTS {name}")

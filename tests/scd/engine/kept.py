@@ -64,7 +64,7 @@ class Kept:
             prefix="hw",
             carry=("place",),
         )
-        for name in ("add", "remove", "memory"):
+        for name in ("add", "remove", "gone", "memory"):
             run(f"CREATE TABLE out_{name} AS SELECT * FROM {getattr(applied, name)}")
         applied.drop(self.connection)
         run("DROP VIEW kept_seen; DROP VIEW memory_seen")
@@ -82,6 +82,10 @@ class Kept:
         assert count == run("SELECT count(*) FROM out_remove").fetchall()[0][0]
         assert not run(f"SELECT * FROM kept SEMI JOIN out_remove o ON {identity}").fetchall()
         run(f"INSERT INTO kept BY NAME SELECT {listed(spec.table_columns)} FROM out_add")
+        of_added = same(spec.identity, "r", "a")
+        gone = f"SELECT {listed(spec.identity, 'r.')} FROM out_remove AS r ANTI JOIN out_add AS a ON {of_added}"
+        assert not run(f"({gone}) EXCEPT ALL FROM out_gone").fetchall()
+        assert not run(f"FROM out_gone EXCEPT ALL ({gone})").fetchall()
         facts = same(memory_keys(spec), "memory", "o")
         run(f"DELETE FROM memory WHERE EXISTS (SELECT 1 FROM out_memory AS o WHERE {facts})")
         run("INSERT INTO memory BY NAME SELECT * FROM out_memory")
@@ -89,7 +93,7 @@ class Kept:
             run(f"SELECT count(*) FROM out_{name}").fetchall()[0][0]
             for name in ("add", "remove", "memory")
         )
-        run("DROP TABLE out_add; DROP TABLE out_remove; DROP TABLE out_memory")
+        run("DROP TABLE out_add; DROP TABLE out_remove; DROP TABLE out_gone; DROP TABLE out_memory")
 
     def rows(self):
         """The table's rows, as tuples."""
