@@ -47,8 +47,10 @@ class ChangeFiles(FileSource):
         return f"{self.changes.shape} {self.format.name} files in {redact(self.path)}{pattern}"
 
     def describe(self) -> dict[str, Any]:
-        """What is read and how, as JSON."""
-        return {**FileSource.describe(self), "changes": self.changes.describe()}
+        """What is read and how, as JSON; the tool is part of which data it is."""
+        changes = self.changes
+        kind = {"kind": f"{changes.shape} files", "changes": changes.describe()}
+        return {**FileSource.describe(self), **kind}
 
 
 def debezium(

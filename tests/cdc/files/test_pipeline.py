@@ -10,13 +10,14 @@ from orchestration import (
     delta_sink,
     dms,
     files,
+    maxwell,
     scd1_sink,
     scd2_sink,
     stream,
 )
 from orchestration.clock import ManualClock
 from orchestration.config import Settings
-from orchestration.errors import BadRecords
+from orchestration.errors import BadRecords, IncompatibleQuery
 from tests.cdc.files.support import lines
 from tests.cdc.files.test_debezium import PG, event
 
@@ -143,3 +144,11 @@ def test_dms_files(world):
     (bad,) = world.rows("orders__quarantine")
     assert bad["file"].endswith("notes.csv")
     assert "neither LOAD" in bad["reason"]
+
+
+def test_another_tool_is_another_query(world):
+    world.land("a.json", world.event("c", after={"id": 1}))
+    world.run("log", stream(world.source()), delta_sink("log"))
+    other = maxwell(files(str(world.landing), timezone="UTC"), S, keys=["id"])
+    with pytest.raises(IncompatibleQuery, match="maxwell files"):
+        world.run("log", stream(other), delta_sink("log"))
