@@ -40,6 +40,7 @@ _FIELDS: list[pa.Field[Any]] = [
 FEED_SCHEMA = pa.schema(_FIELDS)
 
 _TYPE = "_change_type"
+_REPEATED = ["_op", "_transaction", "_table"]  # few values: small and quick as dictionaries
 _OPERATIONS = {
     "insert": "insert",
     "update_postimage": "update",
@@ -97,7 +98,13 @@ class FeedFiles(RewrittenFiles):
             kept = without_views(pa.schema([found.field(n) for n in names if n != _TYPE]))
             whole = pa.schema([*FEED_SCHEMA, *kept])
             row = 0
-            with pq.ParquetWriter(local, whole, compression="none") as writer:
+            with pq.ParquetWriter(
+                local,
+                whole,
+                compression="none",
+                use_dictionary=_REPEATED,
+                write_statistics=False,
+            ) as writer:
                 for batch in opened.iter_batches(BATCH_ROWS, columns=names):
                     changes = self._batch(batch, whole, kept, Marks.of(entry), row)
                     mask = self._told(batch, self.present(entry, row, batch.num_rows))

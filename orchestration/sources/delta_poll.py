@@ -204,17 +204,22 @@ class _Look:
     ) -> LogTail:
         """The end of the log, which is that of the table we know and has no hole."""
         tail = self._log.tail(None if anchor is None else anchor.version, first.version)
+        newest = -1 if tail.newest is None else tail.newest
         if not opened and (anchor is None or tail.anchor != anchor.tag):
-            self._identify(anchor, first, table_id)
-        if not tail.tags and tail.newest is not None and tail.newest >= first.version:
+            newest = max(newest, self._identify(anchor, first, table_id))
+        if not tail.tags and newest >= first.version:
             # Between the two looks a commit may have come, and a checkpoint of it.
             tail = self._log.tail(None if anchor is None else anchor.version, first.version)
             if not tail.tags:
                 raise self._gone(first.version)
         return tail
 
-    def _identify(self, anchor: Anchor | None, first: Position, table_id: str) -> None:
-        """Open the table, because the commit that we know is not there as it was."""
+    def _identify(self, anchor: Anchor | None, first: Position, table_id: str) -> int:
+        """Open the table, because the commit that we know is not there as it was.
+
+        Returns:
+            Its newest version.
+        """
         table = open_table(self._uri)
         if table is None:
             raise self._no_table()
@@ -237,6 +242,7 @@ class _Look:
                 "was read: a copy of the table that went another way stands there",
                 remedy=f"put the table back that was read; or {_RESET}",
             )
+        return table.version
 
     def _no_table(self) -> SourceUnavailable:
         return SourceUnavailable(

@@ -67,6 +67,7 @@ def first_columns(source: DeltaSource, table: OpenedTable, place: str) -> Column
             remedy="set its property delta.enableChangeDataFeed to true: changes are kept from "
             "then on; or read its appended rows, without change_feed=True",
         )
+    _check_partitions(source, table, place)
     if source.data_schema is None:
         reserved = [name for name in table.arrow().names if name.lower() in RESERVED]
         notes = [f"not read, because the names are reserved: {', '.join(reserved)}"]
@@ -80,6 +81,21 @@ def first_columns(source: DeltaSource, table: OpenedTable, place: str) -> Column
         return Columns(table.columns(source.timezone or "UTC"), tuple(notes))
     except SchemaError:
         return Columns({}, tuple(notes))
+
+
+def _check_partitions(source: DeltaSource, table: OpenedTable, place: str) -> None:
+    """Refuse partitions by times whose zone is not UTC: the log has them as texts without one."""
+    if source.timezone in {None, "UTC"} or not table.partitions:
+        return
+    found = table.arrow()
+    for name in table.partitions:
+        kind = found.field(name).type
+        if pa.types.is_timestamp(kind) and kind.tz is None:
+            raise SchemaError(
+                f'{place} is partitioned by "{name}", a time without a zone, and '
+                f"timezone={source.timezone!r} says what it means",
+                remedy='only timezone="UTC" is known for partitions; or copy the table',
+            )
 
 
 def _unfit(source: DeltaSource, declared: pa.Schema, found: pa.Schema, place: str) -> Iterator[str]:

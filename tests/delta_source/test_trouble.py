@@ -314,7 +314,8 @@ def clean_log(f, keep_from):
             path.unlink()
 
 
-def test_a_log_that_was_cleaned_past_the_offset(tmp_path):
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_log_that_was_cleaned_past_the_offset(tmp_path, forgotten):
     f = Follower(tmp_path)
     f.write()
     f.run()
@@ -322,6 +323,8 @@ def test_a_log_that_was_cleaned_past_the_offset(tmp_path):
         f.write()
     f.there.create_checkpoint()
     clean_log(f, 3)
+    if forgotten:  # some cleaners take it along, and readers then list
+        (Path(f.where) / "_delta_log/_last_checkpoint").unlink()
     for _ in range(2):
         with pytest.raises(TableLogGone) as caught:
             f.run()
@@ -439,6 +442,19 @@ def test_timestamps_without_a_zone_need_one(tmp_path):
     f.options["timezone"] = "Europe/Berlin"
     f.run()
     assert str(f.copied()["at"][0]) == "1969-12-31 23:00:00+00:00"
+
+
+def test_partitions_by_times_without_a_zone(tmp_path):
+    f = Follower(tmp_path, timezone="UTC")
+    rows = pa.table({"id": [1], "at": pa.array([3_600_000_000], pa.timestamp("us"))})
+    f.write(rows, partition_by=["at"])
+    f.run()
+    f.write(rows)
+    f.run()
+    assert [str(item) for item in f.copied()["at"]] == ["1970-01-01 01:00:00+00:00"] * 2
+    g = Follower(tmp_path, name="g", where=f.where, timezone="Europe/Berlin")
+    with pytest.raises(SchemaError, match='partitioned by "at"'):
+        g.run()
 
 
 # -- our own tables -------------------------------------------------------------------------------
