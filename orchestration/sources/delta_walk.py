@@ -138,7 +138,9 @@ def _entries(known: Known, found: Walk, commit: Commit) -> Iterator[FileEntry]:
 
         yield from feed_entries(known, commit)
         return
-    if commit.removed and _passed_over(known, commit):
+    # A RESTORE may only bring back files: their rows were read when they came first.
+    changed = commit.removed or commit.operation.upper() == "RESTORE"
+    if changed and _passed_over(known, commit):
         found.passed[commit.version] = commit.operation or "a change"
         return
     for number, file in enumerate(commit.added):

@@ -133,6 +133,21 @@ def test_ignore_deletes_goes_on_after_deletes_only(tmp_path, change):
         assert f.ids() == list(range(6))
 
 
+def test_a_restore_that_brings_rows_back_gives_none_twice(tmp_path):
+    f = Follower(tmp_path, on_change="ignore_deletes")
+    f.write()
+    f.run()
+    f.there.delete("id < 3")
+    f.run()
+    f.there.restore(0)
+    f.write()
+    with pytest.raises(TableRewritten, match="RESTORE"):
+        f.run()
+    f.options["on_change"] = "skip"
+    f.run()
+    assert f.ids() == list(range(6))
+
+
 @pytest.mark.parametrize("point", CRASH_POINTS)
 @pytest.mark.parametrize("change", [delete, update, overwrite])
 def test_a_crash_beside_a_change(tmp_path, point, change):
