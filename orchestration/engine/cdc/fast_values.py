@@ -26,6 +26,7 @@ _LEAST_MICROS, _LAST_MICROS = -62_135_596_800_000_000, 253_402_300_799_999_999
 _DATE_TEXT = r'"\d{4}-\d\d-\d\d"'
 _CLOCK_TEXT = r"\d{4}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?"
 _ZONE = r"(?:Z|[-+](?:0\d|1[0-4]):?[0-5]\d)"
+_LIST_DIGITS = {8: 2, 16: 4, 32: 9, 64: 18}
 _MOST_SCALE = 18  # 10**18 still fits 64 bits
 #: What DuckDB's parser takes and JSON does not have.
 LENIENT = r"(?:^|[:,\[])\s*-?[nNiI][aAnN][nNfF]|,\s*[\]}]"
@@ -108,7 +109,27 @@ def fast_value(
         value = f"TRY(from_base64({_encoded(q)}))"
         good = f"({value}) IS NOT NULL AND {q} NOT IN ({placeholders(changes)})"
         return FastValue(value, good, r'"[A-Za-z0-9+/]*={0,2}"')
+    if pa.types.is_list(kind):
+        return _list(kind, q, changes) or nothing
     return nothing
+
+
+def _list(kind: Any, q: str, changes: ChangeFormat) -> FastValue | None:
+    """Lists of plain texts, or of integers that surely fit."""
+    if is_json(kind.value_field):
+        return None
+    if pa.types.is_string(kind.value_type):
+        item = r'"[^"\\]*"'
+    elif pa.types.is_integer(kind.value_type):
+        # Without leading zeros, which are no JSON.
+        item = rf"-?(?:0|[1-9]\d{{0,{_LIST_DIGITS[kind.value_type.bit_width] - 1}}})"
+    else:
+        return None
+    value = f"TRY_CAST(json_extract_string({q}, '$[*]') AS {duckdb_type(kind)})"
+    value = f"CASE WHEN {q} <> 'null' THEN {value} END"
+    marks = placeholders(changes)
+    good = f"list_position([{marks}], trim({q}, '[]')) IS NULL"
+    return FastValue(value, good, rf"\[(?:{item}(?:,{item})*)?\]")
 
 
 def _bare(q: str) -> str:

@@ -180,6 +180,9 @@ def test_unavailable_values(go):
         event("u", after={"id": 1, "name": base64.b64encode(note.encode()).decode()}),
         event("u", after={"id": 1, "name": "x", "amount": note}),
     )
+    tagged = event("u", after={"id": 1, "tags": [note]})
+    (row,) = go(tagged, schema={"id": "BIGINT", "tags": "VARCHAR[]"}).rows
+    assert (row["tags"], row["_unchanged"]) == (None, ["tags"])
     assert [row["_unchanged"] for row in found.rows] == [["name"], ["name"], ["amount"]]
     assert [row["name"] for row in found.rows] == [None, None, "x"]
     assert found.bad == []
@@ -206,6 +209,12 @@ def test_key_change_among_many(tmp_path):
     assert found.ops[50:52] == ["delete", "insert"]
 
 
+def test_records_as_sinks_of_kafka_write_them(go):
+    wrapped = {"key": {"id": 1004}, "value": event("c", after=ROW), "offset": 7, "partition": 0}
+    found = go(wrapped, {"key": {"id": 1004}, "value": None}, {"value": event("u", after=ROW)})
+    assert (found.ops, found.bad) == (["insert", "update"], [])
+
+
 def test_only_one_table(go):
     other = event("c", after={"id": 5, "x": 1}, source={**PG, "table": "orders"})
     found = go(event("c", after=ROW), other, table="public.customers")
@@ -227,6 +236,7 @@ TYPES = {
     "j": "JSON",
     "raw": "BLOB",
     "tags": "VARCHAR[]",
+    "counts": "SMALLINT[]",
     "point": "STRUCT(x DOUBLE, y DOUBLE)",
     "map": "MAP(VARCHAR, VARCHAR)",
 }
@@ -281,6 +291,10 @@ def one(go, column, text, kind=None, **options):
         ("j", '{"a":[1,2.50]}', '{"a":[1,2.50]}'),
         ("raw", '"aGk="', b"hi"),
         ("tags", '["a",null,"b"]', ["a", None, "b"]),
+        ("tags", '["a","|",""]', ["a", "|", ""]),
+        ("tags", "[]", []),
+        ("counts", "[1,-32768]", [1, -32768]),
+        ("counts", "[0,-9999]", [0, -9999]),
         ("point", '{"x":1.5,"y":2,"wkb":"AQ==","srid":null}', {"x": 1.5, "y": 2.0}),
         ("map", '{"a":"1","b":null}', [("a", "1"), ("b", None)]),
     ],
@@ -313,6 +327,7 @@ def test_values(go, column, text, value):
         ("raw", '"***"', "is not base64"),
         ("tags", '"a"', "is not a LIST"),
         ("tags", "[1]", "[0]: 1 is not a VARCHAR"),
+        ("counts", "[1,32768]", "[1]: 32768 is out of the range of SMALLINT"),
     ],
 )
 def test_values_that_do_not_fit(go, column, text, reason):

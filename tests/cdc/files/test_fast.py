@@ -30,8 +30,10 @@ TEXTS = st.one_of(
          '"0000-01-01"', '"{\\"a\\":1}"', '"[1,]"', '"a\\u0000b"', '"1,}"', '"info, naN"'],
     ),
 )  # fmt: skip
+LISTS = ['["a"]', '["a","b|"]', "[1,-2,0]", "[99999]", "[-0]", '["__debezium_unavailable_value"]',
+         '["a",null]', '["\\u0041"]', "[1.0]", "[[1]]", '[1,"2"]']  # fmt: skip
 ANY = st.one_of(
-    NUMBERS, TEXTS, st.sampled_from(["null", "true", "false", "[]", "{}", '["a"]', '{"x":1.5}'])
+    NUMBERS, TEXTS, st.sampled_from(["null", "true", "false", "[]", "{}", '{"x":1.5}', *LISTS])
 )
 COLUMNS = {"id": "BIGINT", **TYPES}
 
@@ -114,7 +116,7 @@ def test_maxwell_is_read_alike(tmp_path_factory, data):
 
 
 ORDINARY = {
-    "id": "BIGINT", "name": "VARCHAR", "amount": "DECIMAL(10,2)", "wide": "DECIMAL(38,10)",
+    "id": "BIGINT", "name": "VARCHAR", "tags": "VARCHAR[]", "amount": "DECIMAL(10,2)", "wide": "DECIMAL(38,10)",
     "score": "DOUBLE", "active": "BOOLEAN", "day": "DATE", "at": "TIMESTAMPTZ", "more": "JSON",
 }  # fmt: skip
 VALUES = {
@@ -127,6 +129,7 @@ VALUES = {
     "day": 20454,
     "at": "2026-01-01T00:00:00.123456Z",
     "more": '{"a": [1, 2]}',
+    "tags": ["a", "b"],
 }
 
 
