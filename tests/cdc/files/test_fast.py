@@ -175,3 +175,22 @@ def test_ordinary_maxwell_is_read_many_at_a_time(tmp_path, monkeypatch):
     source = maxwell(files(str(tmp_path), timezone="UTC"), ORDINARY, keys=["id"])
     found, taken = taken_of(monkeypatch, source, lines(tmp_path / "in.json", *records * 25))
     assert (len(found.rows), taken, found.bad) == (100, 100, [])
+
+
+def test_columns_may_have_any_name(tmp_path, monkeypatch):
+    names = ["op", "image", "members", "q", "q0", "p", "before", "table", "lsn", "ts_us"]
+    names += ["sequence", "row", "a b", "a/b", "a~1b", 'quo"te', "it's", "größe", "{old}", "null"]
+    names += ["old_key", "connector", "database", "data", "old", "position", "headwater_line", "id"]
+    row = {name: f"v {name}" for name in names}
+    schema = dict.fromkeys(names, "VARCHAR")
+    source = debezium(files(str(tmp_path)), schema, keys=["op", "it's", "q0"])
+    path = lines(tmp_path / "in.json", *[event("u", before=row, after=row)] * 30)
+    found, taken = taken_of(monkeypatch, source, path)
+    assert taken == 30
+    assert [{name: one[name] for name in names} for one in found.rows] == [row] * 30
+    about = {"database": "shop", "table": "t", "type": "update", "ts": 1, "xid": 9, "data": row}
+    source = maxwell(files(str(tmp_path)), schema, keys=["data", "it's"])
+    path = lines(tmp_path / "in.json", *[about | {"old": {"op": "x"}}] * 30)
+    found, taken = taken_of(monkeypatch, source, path)
+    assert taken == 60  # both are counted
+    assert [{name: one[name] for name in names} for one in found.rows] == [row] * 30
