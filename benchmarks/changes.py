@@ -52,6 +52,7 @@ _MEMORY = "500MB"  # DuckDB's limit; Python, Arrow and Delta come on top
 _PEAK = 800_000_000
 _RATIO = 0.7
 _SMALL = 10_000
+_FILES = 4  # that the changes come in
 _SINKS = {"scd1": scd1_sink, "scd2": scd2_sink}
 
 
@@ -86,7 +87,7 @@ def run(root: Path, kind: str) -> float:
     """Run what is there; seconds."""
     following = query(root, kind)
     started = time.perf_counter()
-    following.run(available_now(max_files=1))
+    following.run(available_now(max_files=_FILES))
     return time.perf_counter() - started
 
 
@@ -95,14 +96,17 @@ def fill(root: Path, kind: str, rows: int) -> None:
     write_changes(root / "landing/0.parquet", 0, rows, "i")
     run(root, kind)
     op = "CASE hash(place, 2) % 10 WHEN 0 THEN 'insert' WHEN 1 THEN 'delete' ELSE 'update' END"
-    key = f"CASE WHEN hash(place, 2) % 10 = 0 THEN {rows} + i ELSE hash(place, 3) % {rows} END"
-    write_changes(root / "waiting/1.parquet", rows, rows, key, op)
+    key = f"CASE WHEN hash(place, 2) % 10 = 0 THEN place ELSE hash(place, 3) % {rows} END"
+    part = rows // _FILES
+    for number in range(_FILES):
+        path = root / f"waiting/{number + 1}.parquet"
+        write_changes(path, rows + number * part, part, key, op)
 
 
 def bare(root: Path, table: list[str], out: Path) -> float:
     """The least that has to be done; seconds."""
     newest = (
-        f"SELECT * FROM read_parquet('{root}/waiting/1.parquet') "
+        f"SELECT * FROM read_parquet('{root}/waiting/*.parquet') "
         "QUALIFY row_number() OVER (PARTITION BY id ORDER BY _sequence DESC) = 1"
     )
     started = time.perf_counter()
@@ -148,7 +152,7 @@ def _restore(root: Path) -> None:
     """Everything as it was before the changes came."""
     shutil.rmtree(root / "home", ignore_errors=True)
     shutil.copytree(root / "filled", root / "home")
-    shutil.copy2(root / "waiting/1.parquet", root / "landing/1.parquet")
+    shutil.copytree(root / "waiting", root / "landing", dirs_exist_ok=True)
 
 
 def _into_million(root: Path, kind: str, rows: int, rounds: int) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestration.engine.changes.appending import append_history
 from orchestration.engine.changes.base import (
     AT,
     DELETE,
@@ -72,6 +73,10 @@ def apply_history(
     known_truncates = truncates(step, spec, changes, memory, FACT_AT)
     known = _known(step, spec, changes, current, memory, carry)
     newer = _is_newer(step, changes, known_truncates, known)
+    if newer and not known_truncates.some:
+        appended = append_history(step, spec, changes, known.rows, known.facts, carry)
+        if appended is not None:
+            return appended
     facts = _facts(spec, changes, known_truncates, known, newer=newer)
     made = events(step, spec, facts, known_truncates)
     ignored = 0 if newer else _ignored(step, spec, changes, known)
