@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from orchestration.cursors.records import DataFile
     from orchestration.engine.compare import Comparison, TableFile
+    from orchestration.engine.matching import Matched, MatchJob
     from orchestration.engine.newest import Newest
     from orchestration.engine.rewrite import Rewrite, Rewritten
     from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
@@ -165,6 +166,9 @@ class Engine(Protocol):
         self, files: Sequence[TableFile], columns: pa.Schema, *, limit: int | None = None
     ) -> pa.Table:
         """Rows of a table's files, for a preview."""
+
+    def match(self, job: MatchJob) -> Matched:
+        """Hold a copy of a table against its source, key range by key range."""
 
     def rewrite(self, job: Rewrite) -> Rewritten:
         """Write files of a table anew without the rows that a batch replaces.

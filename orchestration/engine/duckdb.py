@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from orchestration.cursors.records import DataFile
+    from orchestration.engine.matching import Matched, MatchJob
     from orchestration.engine.newest import Newest
     from orchestration.engine.stateful.describe import Describer
     from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
@@ -178,6 +179,13 @@ class DuckDBEngine:
 
         with self._unguarded() as connection:
             return newest_rows(connection, job)
+
+    def match(self, job: MatchJob) -> Matched:
+        """Hold a copy of a table against its source, key range by key range."""
+        from orchestration.engine.matching import match_files
+
+        with self._unguarded() as connection:
+            return match_files(connection, job)
 
     def close(self) -> None:
         """Let go of memory and spilled data."""

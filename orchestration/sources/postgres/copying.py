@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import weakref
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from orchestration.sources.postgres.connection import talking
 from orchestration.sources.postgres.json_text import json_objects
 from orchestration.sources.postgres.position import Chunk
 from orchestration.sources.postgres.rows import CHANGE_SCHEMA, lsn_number, sequences, slices
+from orchestration.sources.postgres.server import safe_end, server_of
 from orchestration.sources.postgres.spooled import BLOCK_BYTES
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshot", "next_chunk"]
 
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _LINE, _TAB, _BACKSLASH = 0x0A, 0x09, 0x5C
 #: What COPY writes for characters that would end a field; the backslash itself comes last, through
 #: a character that no text of PostgreSQL holds.
@@ -77,36 +79,54 @@ def next_chunk(
 
 
 class Snapshot:
-    """A session that sees the tables as they were at one place in the log.
-
-    Args:
-        dsn: The server.
-        slot: Name of the query's slot, for messages.
+    """A session that sees the tables as they were at one moment.
 
     Attributes:
-        place: Where in the log it is.
+        place: Where in the log that was. Of :meth:`exported` exactly; of :meth:`now` not later.
         moment: When that was.
         close: Call it to let the server forget it.
     """
 
-    def __init__(self, dsn: Dsn, slot: str) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], slot: str, place: int) -> None:
+        self._connection = connection
         self._slot = slot
+        self.place = place
+        self.close = weakref.finalize(self, connection.close)
+        with talking(slot):
+            moment = connection.execute("SELECT now()").fetchone()
+        assert moment is not None  # noqa: S101 - a query without a table gives one row
+        self.moment: datetime = moment[0]
+
+    @classmethod
+    def exported(cls, dsn: Dsn, slot: str) -> Self:
+        """At an exact place; making it waits for the transactions that are open.
+
+        Args:
+            dsn: The server.
+            slot: Name of the query's slot, for messages.
+        """
         name = f"headwater_copy_{os.getpid()}_{secrets.token_hex(4)}"
-        with ExitStack() as stack, talking(slot):
-            exporting = stack.enter_context(dsn.connect(replication=True))
+        with closing(dsn.connect(replication=True)) as exporting, talking(slot):
             # Goes with this session; it only serves to know the place that belongs to a snapshot.
             row = exporting.execute(
                 f"CREATE_REPLICATION_SLOT {name} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')"
             ).fetchone()
             assert row is not None  # noqa: S101 - the command gives one row
-            self.place = lsn_number(str(row[1]))
-            self._connection = dsn.connect()
-            self.close = weakref.finalize(self, self._connection.close)
-            self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self._connection.execute(f"SET TRANSACTION SNAPSHOT '{row[2]}'")
-            moment = self._connection.execute("SELECT now()").fetchone()
-            assert moment is not None  # noqa: S101
-            self.moment: datetime = moment[0]
+            connection = dsn.connect()
+            connection.execute(_BEGIN)
+            connection.execute(f"SET TRANSACTION SNAPSHOT '{row[2]}'")
+            return cls(connection, slot, lsn_number(str(row[1])))
+
+    @classmethod
+    def now(cls, dsn: Dsn, slot: str, publication: str) -> Self:
+        """Of this moment: what it sees was written before its place in the log, at the latest."""
+        connection = dsn.connect()
+        with talking(slot):
+            connection.execute(_BEGIN)
+            connection.execute("SELECT count(*) FROM pg_class")  # takes the snapshot
+        with closing(dsn.connect()) as other:
+            place = safe_end(other, server_of(other, slot, publication))
+        return cls(connection, slot, place)
 
     @property
     def alive(self) -> bool:

@@ -13,7 +13,7 @@ from orchestration.sources.postgres.connection import talking
 from orchestration.sources.postgres.copying import Snapshot, next_chunk
 from orchestration.sources.postgres.decoder import Decoder
 from orchestration.sources.postgres.naming import TypeNames
-from orchestration.sources.postgres.position import SETUP, Position
+from orchestration.sources.postgres.position import SETUP, Chunk, Position
 from orchestration.sources.postgres.relations import Relations
 from orchestration.sources.postgres.rows import lsn_number
 from orchestration.sources.postgres.server import (
@@ -272,13 +272,48 @@ class Following:
         with closing(source.dsn.connect()) as connection:
             _, tables = self._checked(connection, part.start)
         if self._snapshot is None or not self._snapshot.alive:
-            self._snapshot = Snapshot(source.dsn, source.slot)
+            self._snapshot = Snapshot.exported(source.dsn, source.slot)
         (table,) = (item for item in tables if item.name == chunk.table)
         try:
             yield from self._snapshot.read(table, chunk)
         except SourceError:
             self._close_snapshot()
             raise
+
+    def table_now(self, name: str) -> tuple[int, Iterator[pa.RecordBatch]]:
+        """A table as it is now: a place in the log that is not before it, and its rows.
+
+        Read the rows to the end.
+        """
+        source = self._source
+        with closing(source.dsn.connect()) as connection:
+            check_server(self.server(connection))
+            (table,) = tables_of(connection, [name], source.publication)
+        if table.member is None:
+            raise publication_changed(f"{source.publication} of {name}", source.slot, None)
+        snapshot = Snapshot.now(source.dsn, source.slot, source.publication)
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from snapshot.read(table, Chunk(name, None, None))
+            finally:
+                snapshot.close()
+
+        return snapshot.place, rows()
+
+    def pending(self, until: int, settings: Settings) -> Iterator[pa.RecordBatch]:
+        """Changes up to a place in the log that nobody has landed yet; the slot stays."""
+        source = self._source
+        with (
+            closing(source.dsn.connect()) as connection,
+            closing(Spooled(settings.spool_dir)) as spooled,
+        ):
+            server, tables = self._checked(connection, {})
+            if server.slot is None:
+                raise self._slot_lost("it does not exist")
+            reader = SlotReader(connection, source.slot, source.publication)
+            reader.fetch(spooled, start=server.confirmed, until=until, most=None)
+            yield from self._decoded(connection, spooled, Position(0, "", ""), until, tables)
 
     def changes(self, part: Slice, settings: Settings) -> Iterator[pa.RecordBatch]:
         """The rows of the transactions of a slice."""
@@ -298,19 +333,29 @@ class Following:
                 reader.fetch(spooled, start=start.lsn, until=end.lsn, most=None)
                 reader.check_publication(end.publication)
                 self._fetched = (start.lsn, end.lsn, spooled)
-            names = TypeNames(connection)
-            keys = {table.name: table.keys for table in tables}
-            decoder = Decoder(
-                start.lsn,
-                end.lsn,
-                spooled.ends,
-                start.relations,
-                tables=source.tables,
-                keys=lambda relation: keys.get(relation.table, ()),
-                types=names.of,
-            )
-            for block in spooled.blocks():
-                yield decoder.decode(block)
+            yield from self._decoded(connection, spooled, start, end.lsn, tables)
+
+    def _decoded(
+        self,
+        connection: psycopg.Connection[Any],
+        spooled: Spooled,
+        start: Position,
+        end: int,
+        tables: tuple[Table, ...],
+    ) -> Iterator[pa.RecordBatch]:
+        names = TypeNames(connection)
+        keys = {table.name: table.keys for table in tables}
+        decoder = Decoder(
+            start.lsn,
+            end,
+            spooled.ends,
+            start.relations,
+            tables=self._source.tables,
+            keys=lambda relation: keys.get(relation.table, ()),
+            types=names.of,
+        )
+        for block in spooled.blocks():
+            yield decoder.decode(block)
 
     def acknowledge(self, part: Slice) -> None:
         """Move the slot on, and let go of what served to read the slice."""

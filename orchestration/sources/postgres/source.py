@@ -201,6 +201,27 @@ class PostgresSource:
         """Let the server forget what is committed here; idempotent."""
         self._following.acknowledge(part)
 
+    def table_now(self, table: str, settings: Settings) -> tuple[int, ChangesInput]:
+        """A table as it is now: a place in the log that is not before it, and its rows.
+
+        Raises:
+            SourceError: As :meth:`poll`.
+        """
+        place, rows = self._following.table_now(table)
+        name = f"{table} at {lsn_text(place)}"
+        return place, ChangesInput(name, _EPOCH, lambda: rows, settings.spool_dir)
+
+    def pending(self, until: int, settings: Settings) -> ChangesInput:
+        """Changes up to a place in the log that have not been landed yet; none is taken.
+
+        Raises:
+            SourceError: As :meth:`poll`, when they are read.
+        """
+        name = f"slot {self.slot} up to {lsn_text(until)}"
+        return ChangesInput(
+            name, _EPOCH, lambda: self._following.pending(until, settings), settings.spool_dir
+        )
+
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of the server now: log held back for the slot.
 
