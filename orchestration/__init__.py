@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestration.defs.matching import matches_source as matches_source
     from orchestration.defs.pipeline import Pipeline as Pipeline
     from orchestration.defs.pipeline import full_reprocess_asset as full_reprocess_asset
     from orchestration.defs.pipeline import incremental_asset as incremental_asset
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from orchestration.sources.cdc_files import maxwell as maxwell
     from orchestration.sources.delta_declared import delta as delta
     from orchestration.sources.files import files as files
+    from orchestration.sources.postgres import changes as changes
+    from orchestration.sources.postgres import postgres as postgres
     from orchestration.streams.builder import Stream as Stream
     from orchestration.streams.builder import stream as stream
     from orchestration.streams.static import static as static
@@ -43,6 +46,7 @@ _HOME = {
     "StreamingQuery": "orchestration.runtime.query",
     "available_now": "orchestration.runtime.triggers",
     "canal": "orchestration.sources.cdc_files",
+    "changes": "orchestration.sources.postgres",
     "collect": "orchestration.runtime.collecting",
     "debezium": "orchestration.sources.cdc_files",
     "delta": "orchestration.sources.delta_declared",
@@ -51,9 +55,11 @@ _HOME = {
     "files": "orchestration.sources.files",
     "full_reprocess_asset": "orchestration.defs.pipeline",
     "incremental_asset": "orchestration.defs.pipeline",
+    "matches_source": "orchestration.defs.matching",
     "maxwell": "orchestration.sources.cdc_files",
     "once": "orchestration.runtime.triggers",
     "pipeline": "orchestration.defs.pipeline",
+    "postgres": "orchestration.sources.postgres",
     "processing_time": "orchestration.runtime.triggers",
     "scd1_sink": "orchestration.sinks.scd",
     "scd2_sink": "orchestration.sinks.scd",
@@ -71,6 +77,7 @@ __all__ = [
     "StreamingQuery",
     "available_now",
     "canal",
+    "changes",
     "collect",
     "debezium",
     "delta",
@@ -79,9 +86,11 @@ __all__ = [
     "files",
     "full_reprocess_asset",
     "incremental_asset",
+    "matches_source",
     "maxwell",
     "once",
     "pipeline",
+    "postgres",
     "processing_time",
     "scd1_sink",
     "scd2_sink",

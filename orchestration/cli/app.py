@@ -39,6 +39,7 @@ _COMMANDS = {
     "state": ("state", "What a query keeps between its batches."),
     "flush": ("flush", "Close what is still open at the end of a feed, once."),
     "verify": ("verify", "Reprocess everything, and compare: incremental = full."),
+    "match": ("match", "Compare copies with the tables of a live database, as they are now."),
     "prove": ("prove", "Kill it at every step on a copy of its input, and compare the tables."),
     "reset": ("reset", "Start a query anew: empty its tables, forget what it read."),
     "retry": ("blocked", "Try a blocked batch again."),

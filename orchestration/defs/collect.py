@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from orchestration.defs.keys import table_places
+from orchestration.defs.matching import SourceCheck
 from orchestration.defs.pipeline import Pipeline
 from orchestration.errors import DeclarationError
 from orchestration.runtime.declared import find_queries
@@ -29,6 +30,7 @@ _PLAIN = (
     dg.ScheduleDefinition,
     dg.JobDefinition,
     UnresolvedAssetJobDefinition,
+    SourceCheck,
 )
 
 
@@ -80,6 +82,7 @@ def definitions_of(pipelines: Iterable[Pipeline], plain: Iterable[object] = ()) 
                 assets.append(spec)
     return dg.Definitions(
         assets=assets,
+        asset_checks=[item.definition for item in plain if isinstance(item, SourceCheck)],
         jobs=[
             *(job for item in pipelines for job in item.jobs),
             *(

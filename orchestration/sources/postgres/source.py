@@ -11,7 +11,6 @@ from orchestration.cursors.records import Slice
 from orchestration.errors import SourceError
 from orchestration.sources.base import Backlog, Limits
 from orchestration.sources.postgres.changes_input import ChangesInput
-from orchestration.sources.postgres.following import Following
 from orchestration.sources.postgres.position import SETUP, Position
 from orchestration.sources.postgres.rows import CHANGE_SCHEMA, lsn_text
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import FileEntry
     from orchestration.sources.base import SourceHistory
     from orchestration.sources.postgres.connection import Dsn
+    from orchestration.sources.postgres.following import Following
 
 __all__ = ["PostgresSource"]
 
@@ -61,15 +61,21 @@ class PostgresSource:
     chunk_rows: int
     idle_bytes: int
     warn_bytes: int
-    _following: Following = field(init=False, compare=False, repr=False)
+    _live: list[Following] = field(init=False, compare=False, repr=False, default_factory=list)
 
     on_bad_record: Literal["quarantine", "fail"] = field(default="fail", init=False)
     max_bad_fraction: float | None = field(default=None, init=False)
     #: What was acknowledged is gone at the server: there is no second reading from the start.
     reads_once: bool = field(default=True, init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_following", Following(self))
+    @property
+    def _following(self) -> Following:
+        """What is done at the server; made, and its libraries loaded, when it is first needed."""
+        if not self._live:
+            from orchestration.sources.postgres.following import Following
+
+            self._live.append(Following(self))
+        return self._live[0]
 
     @property
     def schema(self) -> pa.Schema:
