@@ -129,7 +129,9 @@ def _said(changes: ApplyChanges) -> list[tuple[str, str]]:
     if spec.delete_when is not None:
         how = "deletes" if spec.soft_delete is None else f"sets {spec.soft_delete}"
         lines.append((how, f"where {spec.delete_when}"))
-    if spec.truncate_when is not None:
+    if changes.snapshots:
+        lines.append(("deletes what is gone", "each sequence is a full snapshot"))
+    elif spec.truncate_when is not None:
         lines.append(("deletes all older", f"where {spec.truncate_when}"))
     if changes.left_out is not None:
         lines.append(("is left out", f"where {changes.left_out}"))

@@ -51,6 +51,7 @@ def scd1_sink(
     columns: str | Sequence[str] | None = None,
     except_columns: str | Sequence[str] | None = None,
     soft_delete: str | None = None,
+    full_snapshots: bool = False,
     tombstone_retention: str | timedelta | None = "7 days",
     partition_by: str | Sequence[str] = (),
     target_file_size: int = DEFAULT_TARGET_FILE_SIZE,
@@ -86,6 +87,9 @@ def scd1_sink(
         except_columns: Columns not to keep, instead.
         soft_delete: Name of one more BOOLEAN column that says a row is deleted, instead of
             removing it.
+        full_snapshots: Whether the rows of one sequence are all that the source holds at that
+            time, so that a row that a newer snapshot lacks is deleted. A snapshot may come in
+            several files and batches. Name the snapshot with ``sequence_by``.
         tombstone_retention: How long deleted keys, and which change gave which cell, are
             remembered after the batch that brought them. Later than this, an older change may
             bring a deleted row back. ``None``: for ever.
@@ -105,6 +109,7 @@ def scd1_sink(
         except_columns=_some("except_columns", except_columns),
         soft_delete=soft_delete,
         retention_us=_retention(tombstone_retention),
+        full_snapshots=full_snapshots,
     ).checked()
     return _sink(table, changes, partition_by, target_file_size, schema_evolution, on_late)
 
@@ -121,6 +126,7 @@ def scd2_sink(
     except_columns: str | Sequence[str] | None = None,
     track_columns: str | Sequence[str] | None = None,
     track_columns_except: str | Sequence[str] | None = None,
+    full_snapshots: bool = False,
     tombstone_retention: str | timedelta | None = "7 days",
     partition_by: str | Sequence[str] = (),
     target_file_size: int = DEFAULT_TARGET_FILE_SIZE,
@@ -143,8 +149,8 @@ def scd2_sink(
             the row of its time in place. By default all columns but the keys.
         track_columns_except: Columns whose changes begin no new row, instead.
         table, keys, sequence_by, delete_when, apply_truncates, ignore_null_updates, columns,
-        except_columns, tombstone_retention, partition_by, target_file_size, schema_evolution,
-        on_late: As for :func:`scd1_sink`.
+        except_columns, full_snapshots, tombstone_retention, partition_by, target_file_size,
+        schema_evolution, on_late: As for :func:`scd1_sink`.
 
     Raises:
         DeclarationError: A value makes no sense. Columns are looked at with the stream.
@@ -161,6 +167,7 @@ def scd2_sink(
         track_columns=_some("track_columns", track_columns),
         track_columns_except=_some("track_columns_except", track_columns_except),
         retention_us=_retention(tombstone_retention),
+        full_snapshots=full_snapshots,
     ).checked()
     return _sink(table, changes, partition_by, target_file_size, schema_evolution, on_late)
 

@@ -20,6 +20,7 @@ _SAID = {
     "ignore_null_updates": "in which columns null means as before",
     "track_columns": "track_columns",
     "track_columns_except": "track_columns_except",
+    "full_snapshots": "whether each sequence is a full snapshot",
     "retention_us": "tombstone_retention in microseconds",
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from orchestration.errors import DeclarationError, ExpressionError, SchemaError
 from orchestration.streams.change_spec import ChangeSpec
 from orchestration.streams.expressions import check_expression, uses_batch_timestamp
-from orchestration.streams.operators import ApplyChanges
+from orchestration.streams.operators import SNAPSHOT, ApplyChanges
 from orchestration.streams.parsing import parse_expression
 from orchestration.streams.quoting import quote_identifier
 
@@ -35,6 +35,7 @@ CHANGE_COLUMNS = (
     "_commit_time",
 )
 _OWN = ("__sequence", "__start_at", "__end_at")
+_USUAL = ("full_snapshots", False)  # is not spelled out
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Changes:
         track_columns, track_columns_except: Whose changes begin a row of history.
         soft_delete: Column that says that a row is deleted.
         retention_us: How long memory is kept, microseconds; ``None`` for ever.
+        full_snapshots: Whether the rows of one sequence are all there is at that time.
     """
 
     scd_type: Literal[1, 2]
@@ -66,6 +68,7 @@ class Changes:
     track_columns_except: tuple[str, ...] | None = None
     soft_delete: str | None = None
     retention_us: int | None = None
+    full_snapshots: bool = False
 
     def checked(self) -> Self:
         """The same, where it makes sense by itself.
@@ -116,7 +119,7 @@ class Changes:
             keys=keys,
             sequence=self._sequence(columns),
             delete_when=self._delete(columns),
-            truncate_when=self._truncate(columns) if self.apply_truncates else None,
+            truncate_when=self._truncates(columns),
             columns=kept,
             tracked=self._tracked(kept, keys) if self.scd_type == 2 else (),
             ignore_null_updates=(
@@ -126,12 +129,15 @@ class Changes:
             ),
             unchanged="_unchanged" if "_unchanged" in columns else None,
             soft_delete=self._soft_delete(kept),
+            spares=self.full_snapshots,
         )
 
     def operator(self, columns: Columns) -> ApplyChanges:
         """The last operator of the plan; raises as :meth:`resolved`."""
         left_out = None if self.apply_truncates else self._truncate(columns)
-        return ApplyChanges(CHANGES_ID, self.resolved(columns), left_out, self.retention_us)
+        return ApplyChanges(
+            CHANGES_ID, self.resolved(columns), left_out, self.retention_us, self.full_snapshots
+        )
 
     @property
     def _name(self) -> str:
@@ -224,6 +230,12 @@ class Changes:
             return self._expression(self.delete_when, columns, "delete_when")
         return "\"_op\" = 'delete'" if "_op" in columns else None
 
+    def _truncates(self, columns: Columns) -> str | None:
+        said = self._truncate(columns) if self.apply_truncates else None
+        if not self.full_snapshots:
+            return said
+        return SNAPSHOT if said is None else f"({said}) OR {SNAPSHOT}"
+
     def _truncate(self, columns: Columns) -> str | None:
         return "\"_op\" = 'truncate'" if "_op" in columns else None
 
@@ -247,7 +259,7 @@ class Changes:
         found = {
             name: getattr(self, name)
             for name in self.__slots__
-            if getattr(self, name) not in (None, ())
+            if getattr(self, name) not in (None, ()) and (name, getattr(self, name)) != _USUAL
         }
         return {
             name: list(value) if isinstance(value, tuple) else value

@@ -44,6 +44,8 @@ class ChangeSpec:
             give; ``None`` where changes give all of them.
         soft_delete: Type 1: a BOOLEAN column of the table's own that is set where the row is
             deleted, while the row stays; ``None`` where deleted rows go.
+        spares: A truncate spares what an upsert of the same sequence gives again: its history goes
+            on. So a full snapshot is a truncate and upserts at one sequence.
     """
 
     scd_type: Literal[1, 2]
@@ -56,6 +58,7 @@ class ChangeSpec:
     ignore_null_updates: tuple[str, ...] = ()
     unchanged: str | None = None
     soft_delete: str | None = None
+    spares: bool = False
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestration.streams.change_spec import ChangeSpec
 
 __all__ = [
+    "SNAPSHOT",
     "Aggregate",
     "ApplyChanges",
     "ApplyWithState",
@@ -205,6 +206,10 @@ class ApplyWithState:
     event_column: str | None = None
 
 
+#: Column of ours that is true of the truncates that full snapshots are made of.
+SNAPSHOT = "headwater_snapshot"
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyChanges:
     """Apply each row, as a change, to the sink's table. The last operator of a plan.
@@ -214,12 +219,15 @@ class ApplyChanges:
         spec: What the rows mean.
         left_out: SQL condition for rows that are no change of any key; ``None`` for none.
         retention_us: How long memory is kept after the batch that made it; ``None`` for ever.
+        snapshots: Rows of one sequence are all there is at that time: what a row's key is not
+            among is gone. One truncate of each sequence is added, as :data:`SNAPSHOT` says.
     """
 
     id: str
     spec: ChangeSpec
     left_out: str | None = None
     retention_us: int | None = None
+    snapshots: bool = False
 
 
 StatelessOperator = Where | Select | MapBatches

@@ -44,7 +44,8 @@ def events(step: Step, spec: ChangeSpec, facts: str, truncates: Truncates) -> st
         one = _by_cell(spec, collected)
     else:
         one = _by_row(spec, collected)
-    made = step.table("events", _rows(spec, one, restarts=truncates.some and total != single))
+    restarts = truncates.some and total != single and not spec.spares
+    made = step.table("events", _rows(spec, one, restarts=restarts))
     step.drop(collected)
     return made
 
@@ -60,9 +61,10 @@ def _plain(spec: ChangeSpec, collected: str) -> str:
     )
 
 
-def _flags() -> str:
+def _flags(spec: ChangeSpec) -> str:
     deletes = f"bool_or({OP} = {DELETE})"
-    upserts, cuts = f"bool_or({OP} = {UPSERT})", f"bool_or({OP} = {TRUNCATE})"
+    upserts = f"bool_or({OP} = {UPSERT})"
+    cuts = "false" if spec.spares else f"bool_or({OP} = {TRUNCATE})"
     return (
         f"{AT} AS hw_moment, {upserts} AND NOT {deletes} AS hw_held, "
         f"{upserts} AND {cuts} AND NOT {deletes} AS hw_restarts, {deletes} AS hw_deletes"
@@ -78,7 +80,7 @@ def _by_row(spec: ChangeSpec, collected: str) -> str:
     )
     return (
         f"SELECT {listed(spec.keys)}, hw_moment, {_KINDS}, CAST(NULL AS VARCHAR[]) AS {MISSING}"
-        f"{cells} FROM (SELECT {listed(spec.keys)}, {_flags()}, {greatest} "
+        f"{cells} FROM (SELECT {listed(spec.keys)}, {_flags(spec)}, {greatest} "
         f"FROM {collected} AS c GROUP BY {listed(spec.keys)}, {AT})"
     )
 
@@ -98,7 +100,7 @@ def _by_cell(spec: ChangeSpec, collected: str) -> str:
     return (
         f"SELECT {listed(spec.keys)}, hw_moment, {_KINDS}, "
         f"CASE WHEN hw_held THEN nullif({names}, CAST([] AS VARCHAR[])) END AS {MISSING}{cells} "
-        f"FROM (SELECT {listed(spec.keys)}, {_flags()}{parts} FROM {collected} "
+        f"FROM (SELECT {listed(spec.keys)}, {_flags(spec)}{parts} FROM {collected} "
         f"GROUP BY {listed(spec.keys)}, {AT})"
     )
 

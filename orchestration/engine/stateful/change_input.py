@@ -11,6 +11,7 @@ from orchestration.engine.changes.apply import invalid_sql, read_changes
 from orchestration.engine.quarantine import BadRecord
 from orchestration.errors import BadRecords
 from orchestration.sources.inputs import TableInput
+from orchestration.streams.operators import SNAPSHOT
 from orchestration.streams.quoting import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
@@ -42,8 +43,15 @@ def read_input(
     tables = execution.tables
     if operator.left_out is not None:
         relation = relation.filtered(f"({operator.left_out}) IS NOT TRUE")
-    rows = tables.create(f"SELECT {relation.listed()} FROM ({relation.sql})")
+    mark = f", false AS {SNAPSHOT}" if operator.snapshots else ""
+    rows = tables.create(f"SELECT {relation.listed()}{mark} FROM ({relation.sql})")
     execution.measure(rows, relation.measured)
+    if operator.snapshots:
+        sequence = operator.spec.sequence
+        tables.connection.execute(
+            f"INSERT INTO {rows} SELECT DISTINCT ON ({sequence}) * REPLACE (true AS {SNAPSHOT}) "
+            f"FROM {rows} WHERE ({sequence}) IS NOT NULL"
+        )
     invalid = tables.create(_invalid(execution, relation, operator, rows))
     count = int(tables.value(f"SELECT count(*) FROM {invalid}"))
     if count:

@@ -160,9 +160,8 @@ class Describer:
         from orchestration.engine.changes.apply import table_schema
 
         spec = operator.spec
-        for text in (spec.delete_when, spec.truncate_when):
-            if text is not None:
-                describe_one(self._open(), schema, Where(text))
+        if spec.delete_when is not None:
+            describe_one(self._open(), schema, Where(spec.delete_when))
         kind = describe_one(self._open(), schema, Select((("s", spec.sequence),))).field("s").type
         if not _is_ordered(kind):
             raise SchemaError(

@@ -101,10 +101,10 @@ def model1(changes):
     ]
 
 
-def model2(changes, untracked=()):
+def model2(changes, untracked=(), *, spares=False):
     """History: a row for each state, from when until when."""
     found = []
-    for states in _histories(changes):
+    for states in _histories(changes, spares=spares):
         open_ = None
         for row, since in states:
             if open_ is not None and row is not None and _same(open_, row, untracked):
@@ -123,7 +123,7 @@ def _same(left, right, untracked):
     return all(left[name] == right[name] for name in VALUES if name not in untracked)
 
 
-def _histories(changes):
+def _histories(changes, *, spares=False):
     """For each key its states in time: the row, or None where there is none, and since when."""
     truncates = {item["_sequence"] for item in changes if item["_op"] == "truncate"}
     keys = {item["id"] for item in changes if item["_op"] != "truncate"}
@@ -132,7 +132,7 @@ def _histories(changes):
         states = []
         for at in sorted({item["_sequence"] for item in ours} | truncates):
             now = [item for item in ours if item["_sequence"] == at]
-            if at in truncates:
+            if at in truncates and not (spares and now):
                 states.append((None, at))  # what was before ends, even where it begins anew
             if any(item["_op"] == "delete" for item in now):
                 row = None

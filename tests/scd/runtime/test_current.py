@@ -289,3 +289,49 @@ def test_an_inferred_schema(tmp_path):
     assert batch.details["changes"]["inserted"] == 3
     rows = table_rows(query("id").settings.tables_uri("customers"))
     assert {"__sequence", "id", "name", "seen"} == set(rows[0])
+
+
+def row_of(key, day, name):
+    return {"id": key, "name": name, "day": f"2026-01-{day:02d}"}
+
+
+@pytest.mark.parametrize("scd_type", [1, 2])
+@pytest.mark.parametrize("whole", [True, False])
+def test_deletes_are_inferred_from_full_snapshots(scd_type, whole):
+    schema = {"id": "BIGINT", "name": "VARCHAR", "day": "DATE"}
+    options = {"sequence_by": "day", "full_snapshots": True, "except_columns": "day"}
+    feed = Feed(scd_type, schema=schema, sink_options=options)
+    snapshots = {
+        1: {1: "a", 2: "b", 3: "c"},
+        3: {1: "a", 3: "C", 4: "d"},
+        5: {1: "a", 2: "b again", 4: "d"},
+        4: {1: "a", 4: "D"},  # late
+    }
+    for day, rows in snapshots.items():
+        given = [row_of(key, day, name) for key, name in rows.items()]
+        if whole:
+            feed.batch(*given)
+        else:  # a snapshot in two batches
+            feed.batch(*given[:1])
+            feed.batch(*given[1:])
+    if scd_type == 1:
+        found = [(row["id"], row["name"], row["__sequence"].day) for row in feed.test.table()]
+        assert sorted(found) == [(1, "a", 5), (2, "b again", 5), (4, "d", 5)]
+    else:
+        found = [
+            (row["id"], row["name"], row["__start_at"].day, row["__end_at"] and row["__end_at"].day)
+            for row in feed.test.table()
+        ]
+        assert sorted(found, key=str) == [
+            (1, "a", 1, None),
+            (2, "b again", 5, None),
+            (2, "b", 1, 3),
+            (3, "C", 3, 4),
+            (3, "c", 1, 3),
+            (4, "D", 4, 5),
+            (4, "d", 3, 4),
+            (4, "d", 5, None),
+        ]
+    feed.test.query.reprocess()
+    verified = feed.test.query.verify()
+    assert verified.passed, verified.reason

@@ -70,3 +70,30 @@ def test_the_table_is_what_the_model_says(scd_type, untracked, partition_by, his
     feed.test.query.reprocess()
     found = feed.test.query.verify()
     assert found.passed, found.reason
+
+
+@st.composite
+def snapshots(draw):
+    """Rows of full snapshots, shuffled and cut into batches."""
+    contents = st.dictionaries(_keys, st.sampled_from("ab"), min_size=1)
+    of = draw(st.dictionaries(_moments, contents, min_size=1, max_size=5))
+    rows = [up(key, at, name) for at, found in of.items() for key, name in found.items()]
+    order = draw(st.permutations(rows))
+    cut = draw(st.integers(0, len(order)))
+    return [batch for batch in (order[:cut], order[cut:]) if batch]
+
+
+@pytest.mark.parametrize("scd_type", [1, 2])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(snapshots())
+def test_full_snapshots_in_any_order(scd_type, history):
+    feed = Feed(scd_type, sink_options={"full_snapshots": True})
+    for rows in history:
+        feed.add(*rows)
+        feed.test.drain()
+    marks = [cleared(int(item["_sequence"])) for item in feed.given]
+    feed.given += marks
+    expected = feed.expected()
+    if scd_type == 2:
+        expected = sorted_rows(model2(feed.given, spares=True))
+    assert feed.rows() == expected
