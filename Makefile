@@ -13,10 +13,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check format prove bench soak clean
+.PHONY: help install demo dev dev-postgres test check format prove bench soak clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with everything in it, at the tested versions
 
@@ -35,6 +35,9 @@ demo: $(STAMP) ## See it all in a minute: batches, a kill, the proof, what it sa
 
 dev: $(STAMP) ## Open Dagster on the same data, the sensors on
 	@$(BIN)/headwater dev
+
+dev-postgres: $(STAMP) ## Dagster beside a private PostgreSQL that a small shop writes to
+	@$(BIN)/headwater dev-postgres
 
 test: $(STAMP) ## Run the tests
 	@$(BIN)/python -m pytest -q -m 'not slow' -n $(JOBS) --dist loadfile
@@ -62,6 +65,7 @@ soak: $(STAMP) ## Kill runs again and again while files keep coming, and compare
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_events
 	@$(BIN)/python -m benchmarks.soak_events --s3 --postgres
+	@$(BIN)/python -m benchmarks.soak_postgres
 
 clean: ## Delete .venv and caches; tables, state and landing files stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

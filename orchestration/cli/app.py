@@ -46,6 +46,7 @@ _COMMANDS = {
     "skip": ("blocked", "Set a blocked batch's files aside in quarantine, and go on."),
     "cursors": ("cursors", "Where state lives; rebuild a lost cursor store."),
     "dev": ("dev", "Open Dagster on this home."),
+    "dev-postgres": ("dev_postgres", "The same beside a private PostgreSQL that a shop writes to."),
 }
 
 
@@ -61,7 +62,8 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(f"orchestration.cli.{module}"), cmd_name)
+        found = import_module(f"orchestration.cli.{module}")
+        command: click.Command = getattr(found, cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(

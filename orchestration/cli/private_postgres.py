@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,9 @@ class PrivatePostgres:
             + " ".join(f"-c {name}={value}" for name, value in given.items())
         )
         control = [self.tool("pg_ctl"), "-D", data]
+        if (data / "postmaster.pid").exists():
+            with suppress(ConfigError):  # who started it was killed; or only its mark was left
+                self.stop()
         _run([*control, "-w", "-t", "60", "-l", data / "server.log", "-o", options, "start"])
 
     def stop(self) -> None:

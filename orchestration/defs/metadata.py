@@ -178,7 +178,8 @@ def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
     if summary.waiting:
         return f"nothing was read: {summary.waiting}"
     if not summary.batches:
-        text = f"nothing new: 0 of {number(summary.seen_files, 'file')}"
+        seen = summary.seen_files
+        text = f"nothing new: 0 of {number(seen, 'file')}" if seen else "nothing new"
         if status.last_batch_at is None or status.last_batch_id is None:
             return f"{text}; the table is there, and empty"
         at = clock_time(status.last_batch_at, now)
@@ -190,7 +191,7 @@ def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
     files = sum(item.files for item in summary.batches)
     first, last = summary.batches[0].batch_id, summary.batches[-1].batch_id
     which = f"batch {first}" if first == last else f"batches {first} to {last}"
-    counted = f"{number(rows, 'row')} from {number(files, 'file')}"
+    counted = f"{number(rows, 'row')} from {number(files, 'file')}" if files else number(rows, "row")
     text = f"{which}: {counted}, {bad:,} of them set aside"
     changes = ChangeCounts.of(summary.batches)
     if changes is not None:

@@ -21,7 +21,7 @@ from orchestration.engine.matching import KeyRange, MatchJob
 from orchestration.errors import DeclarationError
 from orchestration.runtime.inputs import Inputs
 from orchestration.sinks.scd import ChangeSink
-from orchestration.sinks.snapshot import local_files, snapshot_of
+from orchestration.sinks.snapshot import Snapshot, local_files, snapshot_of
 from orchestration.sources.postgres.rows import lsn_text
 from orchestration.streams.columns import Columns
 
@@ -104,9 +104,9 @@ def match_source(session: Session, source: PostgresSource, table: str) -> Source
     session.attach(generation)
     handle = session.sink_table.open()
     held = None if handle is None else handle.transaction_version(generation.app_id)
-    if handle is None or held is None:
-        return SourceMatch("not_comparable", "the copy has taken in nothing yet")
-    copy = snapshot_of(handle)
+    # Batches that change nothing leave no commit: all of them are looked through again then.
+    held = -1 if held is None else held
+    copy = Snapshot(0, ()) if handle is None else snapshot_of(handle)
     stage = session.settings.spool_dir / f"match-{session.query.name}-{uuid.uuid4().hex[:12]}"
     try:
         # In this order: a change that is in neither of the last two by then is in the copy.
