@@ -122,10 +122,19 @@ def _memory(
         f"SELECT {listed(spec.keys)}, hw_moment AS {quote_identifier(FACT_AT)}, "
         f"CAST(CASE WHEN hw_held THEN {UPSERT} ELSE {DELETE} END AS TINYINT) "
         f"AS {quote_identifier(FACT_KIND)}{cells}, {MISSING} AS {quote_identifier(FACT_MISSING)} "
-        f"FROM {events} WHERE (hw_held AND ({MISSING} IS NOT NULL OR NOT hw_starts{altered})) "
+        f"FROM {events} AS e WHERE (hw_held AND ({MISSING} IS NOT NULL OR NOT hw_starts{altered})) "
         f"OR (hw_deletes AND ({hidden}))"
     )
     if step.value(f"SELECT count(*) FROM {facts}"):
+        if not open_only:
+            # What is remembered of a moment must stay true, also where a row says it now.
+            same_moment = (
+                f"{same(spec.keys, 'e', 'k')} AND hw_moment = k.{quote_identifier(FACT_AT)}"
+            )
+            wanted += (
+                f" OR ((hw_held OR hw_deletes) AND EXISTS (SELECT 1 FROM {facts} AS k "
+                f"WHERE {same_moment}))"
+            )
         # What is known already of a row that holds still says more than the row.
         unlike = differs((FACT_KIND, *spec.values, FACT_MISSING), "w", "f")
         alike = "true" if open_only else f"NOT ({unlike})"
