@@ -33,14 +33,14 @@ def write_log(uri: str, directory: Path, files: tuple[FileEntry, ...]) -> None:
         files: With their marks.
 
     Raises:
-        DeclarationError: Some have rows that are marked as deleted.
+        DeclarationError: Some have rows that are marked as deleted, or other names of columns.
         SourceUnavailable: The table is gone.
     """
-    if any(Marks.of(entry).vector for entry in files):
+    marks = [Marks.of(entry) for entry in files]
+    if any(item.vector or item.mapped for item in marks):
         raise DeclarationError(
-            f"{redact(uri)} has deletion vectors, which are not copied",
-            remedy="rewrite its files ('REORG TABLE … APPLY (PURGE)'), or prove the query on a "
-            "table without them",
+            f"{redact(uri)} has deletion vectors or column mapping, which are not copied",
+            remedy="prove the query on a table without them: a copy of this one",
         )
     table = open_table(uri)
     if table is None:

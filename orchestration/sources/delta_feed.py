@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from orchestration.sources.cdc_format import CHANGE_FIELDS
 from orchestration.sources.delta_offsets import Marks, Position, marked
-from orchestration.sources.delta_rewritten import BATCH_ROWS, RewrittenFiles, without_views
+from orchestration.sources.delta_rewritten import BATCH_ROWS, RewrittenFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +58,13 @@ _ORDER = {
 }
 
 
-def feed_entries(known: Known, commit: Commit) -> Iterator[FileEntry]:
+def feed_entries(known: Known, commit: Commit, *, mapped: bool) -> Iterator[FileEntry]:
     """The files that say what a commit changed.
+
+    Args:
+        known: The table.
+        commit: The commit.
+        mapped: Whether columns have other names in the files.
 
     Raises:
         TableUnsupported: One cannot be read as it is.
@@ -72,7 +77,8 @@ def feed_entries(known: Known, commit: Commit) -> Iterator[FileEntry]:
         kinds += [("insert", item) for item in commit.added]
     for number, (kind, file) in enumerate(kinds):
         check_file(known, commit.version, file)
-        yield marked(file, Position(commit.version, number), kind, commit.time_us)
+        position = Position(commit.version, number)
+        yield marked(file, position, mapped=mapped, kind=kind, time_us=commit.time_us)
 
 
 @dataclass(slots=True)
@@ -93,12 +99,13 @@ class FeedFiles(RewrittenFiles):
 
         with pq.ParquetFile(file.local) as opened:
             found = opened.schema_arrow
-            wanted = {*self.schema.names, _TYPE} - set(FEED_SCHEMA.names)
-            names = [name for name in found.names if name in wanted]
-            kept = without_views(pa.schema([found.field(n) for n in names if n != _TYPE]))
+            wanted = set(self.schema.names) - set(FEED_SCHEMA.names)
+            names, kept = self.columns(found, wanted)
+            names += [_TYPE] if _TYPE in found.names else []
             whole = pa.schema([*FEED_SCHEMA, *kept])
             row = 0
-            with pq.ParquetWriter(
+            writing: Any = pq.ParquetWriter  # its stubs know no list of columns
+            with writing(
                 local,
                 whole,
                 compression="none",
@@ -142,8 +149,7 @@ class FeedFiles(RewrittenFiles):
             pa.repeat(pa.scalar(version, pa.int64()), count),
             pa.repeat(time, count),
         ]
-        columns = [*feed, *(batch.column(item.name).cast(item.type) for item in kept)]
-        return pa.RecordBatch.from_arrays(columns, schema=whole)
+        return pa.RecordBatch.from_arrays([*feed, *self.named(batch, kept).columns], schema=whole)
 
     def _told(self, batch: pa.RecordBatch, mask: Any) -> Any:
         """Which rows are given; ``None`` for all of them."""

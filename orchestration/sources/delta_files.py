@@ -17,11 +17,13 @@ from orchestration.sources.local_files import LocalFiles
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orchestration.config import Settings
     from orchestration.cursors.records import FileEntry
     from orchestration.objects import Place
+    from orchestration.sources.delta_names import Named
     from orchestration.sources.planned import PlannedFiles
 
 __all__ = ["delta_files", "partition_texts"]
@@ -37,6 +39,7 @@ def delta_files(
     format: FileFormat,  # noqa: A002 - as everywhere
     schema: pa.Schema,
     settings: Settings,
+    names: Mapping[str, Named] | None = None,
 ) -> PlannedFiles:
     """What an engine reads for these files of the ledger.
 
@@ -46,13 +49,14 @@ def delta_files(
         format: Parquet.
         schema: Columns to read; those that the log names are taken from it.
         settings: Where fetched files may lie.
+        names: Name in the files to the table's column, where they are others.
     """
-    marks = [Marks.of(entry) for entry in files]
-    logged = {name.lower() for item in marks for name in item.partitions}
+    given = [_named(Marks.of(entry).partitions, names or {}) for entry in files]
+    logged = {name.lower() for item in given for name in item}
     columns = tuple(name for name in schema.names if name.lower() in logged)
     values = {
-        entry.path: partition_texts(item.partitions, schema, columns)
-        for entry, item in zip(files, marks, strict=True)
+        entry.path: partition_texts(item, schema, columns)
+        for entry, item in zip(files, given, strict=True)
     }
     plain = tuple(replace(entry, etag=None) for entry in files)
     common: tuple[Any, ...] = (
@@ -87,6 +91,11 @@ def partition_texts(
             text = f"{text.replace(' ', 'T')}Z"
         found[name] = text
     return found
+
+
+def _named(given: dict[str, str | None], names: Mapping[str, Named]) -> dict[str, str | None]:
+    """By the table's names: the log has those of the files."""
+    return {names[name].name if name in names else name: text for name, text in given.items()}
 
 
 def _gone(name: str, entry: FileEntry) -> FileMissing:

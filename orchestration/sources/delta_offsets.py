@@ -90,6 +90,7 @@ class Marks:
         kind: Of the change data feed: ``insert``, ``delete``, ``changes``; empty for rows.
         time_us: Of the commit, for the change data feed.
         vector: Whether some of its rows are marked as deleted.
+        mapped: Whether its columns have other names than the table's.
     """
 
     position: Position
@@ -98,6 +99,7 @@ class Marks:
     kind: str = ""
     time_us: int = 0
     vector: bool = False
+    mapped: bool = False
 
     def text(self) -> str:
         """As JSON; what is not there is left out."""
@@ -112,6 +114,8 @@ class Marks:
             value |= {"k": self.kind, "t": self.time_us}
         if self.vector:
             value["d"] = 1
+        if self.mapped:
+            value["m"] = 1
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -125,12 +129,20 @@ class Marks:
             value.get("k", ""),
             value.get("t", 0),
             bool(value.get("d")),
+            bool(value.get("m")),
         )
 
 
-def marked(file: LoggedFile, position: Position, kind: str = "", time_us: int = 0) -> FileEntry:
-    """A file of the log as the ledger keeps it."""
-    marks = Marks(position, file.rows, file.partitions, kind, time_us, file.vector)
+def marked(
+    file: LoggedFile,
+    position: Position,
+    *,
+    mapped: bool,
+    kind: str = "",
+    time_us: int = 0,
+) -> FileEntry:
+    """A file of the log as the ledger keeps it; see :class:`Marks`."""
+    marks = Marks(position, file.rows, file.partitions, kind, time_us, file.vector, mapped)
     return FileEntry(file.path, file.size, file.modified_us or time_us, marks.text())
 
 

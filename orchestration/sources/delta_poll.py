@@ -21,6 +21,7 @@ from orchestration.objects import Place
 from orchestration.redaction import redact
 from orchestration.sources.base import Backlog
 from orchestration.sources.delta_log import DeltaLog
+from orchestration.sources.delta_names import is_mapped
 from orchestration.sources.delta_offsets import Anchor, DeltaBacklog, Position, marked
 from orchestration.sources.delta_start import first_columns, where_to_start
 from orchestration.sources.delta_table import OpenedTable, log_retention, open_table
@@ -82,6 +83,7 @@ class _Look:
             "columns": columns.found,
             "columns_at": table.version,
             "partitions": list(table.partitions),
+            "mapped": is_mapped(table.configuration),
             "retention": log_retention(table.configuration).total_seconds(),
         }
         if self._source.starting_version == "latest":
@@ -112,6 +114,7 @@ class _Look:
             "columns": first_columns(self._source, table, self._place).found,
             "columns_at": table.version,
             "partitions": list(table.partitions),
+            "mapped": is_mapped(table.configuration),
             "retention": log_retention(table.configuration).total_seconds(),
         }
 
@@ -159,6 +162,7 @@ class _Look:
             source.timezone,
             source.on_change,
             source.change_feed,
+            bool(memory.get("mapped")),
         )
 
     def _backlog(
@@ -173,7 +177,12 @@ class _Look:
         must_record: bool,
     ) -> Backlog:
         planned = int(offset.get("files", 0))
-        drained = {**memory, "next": found.next, "columns": found.columns}
+        drained = {
+            **memory,
+            "next": found.next,
+            "columns": found.columns,
+            "mapped": found.mapped,
+        }
         if found.retention_seconds is not None:
             drained["retention"] = found.retention_seconds
         if anchors:
@@ -280,7 +289,12 @@ class _Look:
             check_file(known, position.version, file, vectors=True)
         kind = "read" if known.change_feed else ""
         return [
-            marked(file, Position(position.version, number, snapshot=True), kind)
+            marked(
+                file,
+                Position(position.version, number, snapshot=True),
+                mapped=is_mapped(table.configuration),
+                kind=kind,
+            )
             for number, file in enumerate(files)
         ][position.file :]
 

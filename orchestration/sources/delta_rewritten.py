@@ -13,13 +13,14 @@ from orchestration.errors import FileChanged
 from orchestration.sources.spool import open_spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from orchestration.config import Settings
     from orchestration.cursors.records import FileEntry
     from orchestration.objects import Place
+    from orchestration.sources.delta_names import Named
     from orchestration.sources.inputs import FileFormat, InputFile
     from orchestration.sources.planned import PlannedFiles
 
@@ -39,6 +40,7 @@ class RewrittenFiles(ABC):
         schema: Columns to read.
         settings: Where fetched and rewritten files may lie.
         vectors: File to which of its rows are still there; those after the last one are.
+        names: Name in the files to the table's column, where they are others.
     """
 
     place: Place
@@ -47,6 +49,7 @@ class RewrittenFiles(ABC):
     schema: pa.Schema
     settings: Settings
     vectors: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, Named] = field(default_factory=dict)
 
     @property
     def partition_columns(self) -> tuple[str, ...]:
@@ -75,6 +78,31 @@ class RewrittenFiles(ABC):
             pyarrow.ArrowException: It is no Parquet.
         """
 
+    def columns(self, found: pa.Schema, wanted: Collection[str]) -> tuple[list[str], pa.Schema]:
+        """The columns of a file that are wanted: its names, and what they are in the table."""
+        names: list[str] = []
+        fields: list[pa.Field[Any]] = []
+        for item in found:
+            named = self.names.get(item.name)
+            name = item.name if named is None else named.name
+            if name in wanted:
+                kind = item.type if named is None else named.type_of(item.type)
+                names.append(item.name)
+                fields.append(pa.field(name, kind))
+        return names, without_views(pa.schema(fields))
+
+    def named(self, batch: pa.RecordBatch, kept: pa.Schema) -> pa.RecordBatch:
+        """Rows of a file as the table calls its columns."""
+        columns: dict[str, Any] = {}
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            known = self.names.get(name)
+            columns[name if known is None else known.name] = (
+                column if known is None else known.column(column)
+            )
+        return pa.RecordBatch.from_arrays(
+            [columns[item.name].cast(item.type) for item in kept], schema=kept
+        )
+
     def present(self, entry: FileEntry, row: int, count: int) -> Any:
         """Which of some rows of a file are still there; ``None`` for all of them."""
         vector = self.vectors.get(entry.path)
@@ -86,7 +114,9 @@ class RewrittenFiles(ABC):
     def _inner(self) -> PlannedFiles:
         from orchestration.sources.delta_files import delta_files
 
-        return delta_files(self.place, self.files, self.format, self.schema, self.settings)
+        return delta_files(
+            self.place, self.files, self.format, self.schema, self.settings, self.names
+        )
 
     @contextmanager
     def _group(
@@ -106,26 +136,24 @@ class RewrittenFiles(ABC):
 
 
 class VectorFiles(RewrittenFiles):
-    """Files of which some have rows that are marked as deleted: those are left out."""
+    """Files with rows that are marked as deleted, or with other names of columns."""
 
     __slots__ = ()
 
     def rewrite(self, file: InputFile, entry: FileEntry, local: Path) -> bool:
-        """Write the rows that are still there."""
+        """Write the rows that are still there, by the table's names."""
         import pyarrow.parquet as pq
 
-        if entry.path not in self.vectors:
+        if entry.path not in self.vectors and not self.names:
             return False
         with pq.ParquetFile(file.local) as opened:
-            wanted = set(self.schema.names)
-            names = [name for name in opened.schema_arrow.names if name in wanted]
-            kept = pa.schema([opened.schema_arrow.field(name) for name in names])
+            names, kept = self.columns(opened.schema_arrow, self.schema.names)
             row = 0
-            with pq.ParquetWriter(local, without_views(kept), compression="none") as writer:
+            with pq.ParquetWriter(local, kept, compression="none") as writer:
                 for batch in opened.iter_batches(BATCH_ROWS, columns=names):
+                    plain = self.named(batch, kept)
                     mask = self.present(entry, row, batch.num_rows)
                     row += batch.num_rows
-                    plain = batch.select(names).cast(without_views(kept))
                     writer.write_batch(plain if mask is None else plain.filter(mask))
         return True
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from orchestration.errors import FileMissing, TableLogGone
+from orchestration.errors import FileMissing
 from orchestration.objects import Place, PlaceError
 from orchestration.redaction import redact
 from orchestration.sources.delta_offsets import take_delta
-from orchestration.sources.inputs import FileFormat
 from orchestration.sources.listing import unavailable
 from orchestration.sources.notes import about_files
 
@@ -140,50 +139,9 @@ class DeltaSource:
         """The slice's files, with the columns that stand in the log."""
         if schema is None:
             raise ValueError("the columns of a Delta table are found by found_schema()")
-        place = Place.open(self.table_uri(settings))
-        format_ = FileFormat("parquet", timezone=self.timezone)
-        vectors = self._vectors(part.files, settings)
-        common = (place, part.files, format_, schema, settings)
-        if self.change_feed:
-            from orchestration.sources.delta_feed import FeedFiles
+        from orchestration.sources.delta_reading import open_files
 
-            return FeedFiles(*common, vectors, preimages=self.preimages, table=redact(self.table))
-        if vectors:
-            from orchestration.sources.delta_rewritten import VectorFiles
-
-            return VectorFiles(*common, vectors)
-        from orchestration.sources.delta_files import delta_files
-
-        return delta_files(*common)
-
-    def _vectors(self, files: tuple[FileEntry, ...], settings: Settings) -> dict[str, Any]:
-        """Of the files that were there at the start, which rows are not marked as deleted.
-
-        Raises:
-            FileMissing: The log does not tell any more.
-        """
-        from orchestration.sources.delta_offsets import Marks
-
-        wanted = {entry.path: marks for entry in files if (marks := Marks.of(entry)).vector}
-        if not wanted:
-            return {}
-        from orchestration.sources.delta_table import open_table
-
-        cause: TableLogGone | None = None
-        version = next(iter(wanted.values())).position.version
-        try:
-            table = open_table(self.table_uri(settings), version)
-        except TableLogGone as error:
-            table, cause = None, error
-        found = {} if table is None else table.vectors(wanted)
-        if len(found) < len(wanted):
-            raise FileMissing(
-                f"which rows of {len(wanted)} files of version {version} of "
-                f"{redact(self.table)} are deleted is not to be found any more",
-                remedy="'headwater reset' reads the table as it is now, or set the batch aside "
-                "with 'headwater skip --to-quarantine'",
-            ) from cause
-        return found
+        return open_files(self, part.files, schema, settings)
 
     def whole(
         self, wanted: tuple[FileEntry, ...], *, clock: Clock, settings: Settings
@@ -200,11 +158,12 @@ class DeltaSource:
                 there = {info.path for info in place.list()}
             except PlaceError as error:
                 raise unavailable(error) from error
-        try:
-            self._vectors(wanted, settings)
-        except FileMissing:
-            from orchestration.sources.delta_offsets import Marks
+        from orchestration.sources.delta_offsets import Marks
+        from orchestration.sources.delta_reading import vectors_of
 
+        try:
+            vectors_of(place.uri, wanted)
+        except FileMissing:
             there -= {item.path for item in wanted if Marks.of(item).vector}
         present = tuple(item for item in wanted if item.path in there)
         gone = sorted({item.path for item in wanted if item.path not in there})

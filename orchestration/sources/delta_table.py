@@ -36,7 +36,7 @@ __all__ = [
 
 # What a reader has to understand, and this one does, or need not because it refuses the files.
 _UNDERSTOOD = {
-    "columnMapping",  # refused where it is on, by the table's properties
+    "columnMapping",  # by name; by id it is refused, by the table's properties
     "deletionVectors",
     "timestampNtz",
     "typeWidening",
@@ -189,13 +189,13 @@ def check_readable(
     """Refuse what would be read wrongly.
 
     Raises:
-        TableUnsupported: The table maps its columns to other names, or has a feature that we do
-            not know.
+        TableUnsupported: The table maps its columns by numbers, or has a feature that we do not
+            know.
     """
     mode = configuration.get("delta.columnMapping.mode", "none")
-    if mode != "none":
+    if mode not in {"none", "name"}:
         raise TableUnsupported(
-            f"{place} maps its columns to other names in its files (column mapping by {mode}, "
+            f"{place} maps its columns to those of its files by {mode} (column mapping, "
             f"version {version})",
             remedy="read it whole with static(...), or copy it into a table without column mapping",
         )

@@ -19,6 +19,7 @@ from orchestration.errors import (
     TableRewritten,
     TableUnsupported,
 )
+from orchestration.sources.delta_names import is_mapped
 from orchestration.sources.delta_offsets import Anchor, Position, marked
 from orchestration.sources.delta_table import check_readable, columns_of, feed_is_on, log_retention
 
@@ -54,6 +55,7 @@ class Known:
         timezone: What timestamps without a zone mean.
         on_change: What becomes of changes to rows that were there.
         change_feed: Whether the changes themselves are read.
+        mapped: Whether columns have other names in the files.
     """
 
     place: str
@@ -65,6 +67,7 @@ class Known:
     timezone: str | None
     on_change: OnChange
     change_feed: bool = False
+    mapped: bool = False
 
 
 @dataclass(slots=True)
@@ -81,10 +84,12 @@ class Walk:
         retention_seconds: How long it keeps its log, where that was changed.
         notes: Oddities worth telling.
         oldest: Version and time of the first commit that gives anything.
+        mapped: Whether columns have other names in the files, at the end.
     """
 
     next: int
     columns: dict[str, str]
+    mapped: bool
     files: list[FileEntry] = field(default_factory=list)
     anchors: list[Anchor] = field(default_factory=list)
     stopped: HeadwaterError | None = None
@@ -105,7 +110,7 @@ def walk(
         tags: Version to tag of the commits, in order.
         commits: The commits themselves.
     """
-    found = Walk(first.version, dict(known.columns))
+    found = Walk(first.version, dict(known.columns), known.mapped)
     for (version, tag), commit in zip(tags.items(), commits, strict=True):
         try:
             if commit is None:
@@ -136,7 +141,7 @@ def _entries(known: Known, found: Walk, commit: Commit) -> Iterator[FileEntry]:
     if known.change_feed:
         from orchestration.sources.delta_feed import feed_entries
 
-        yield from feed_entries(known, commit)
+        yield from feed_entries(known, commit, mapped=found.mapped)
         return
     # A RESTORE may only bring back files: their rows were read when they came first.
     changed = commit.removed or commit.operation.upper() == "RESTORE"
@@ -145,7 +150,7 @@ def _entries(known: Known, found: Walk, commit: Commit) -> Iterator[FileEntry]:
         return
     for number, file in enumerate(commit.added):
         check_file(known, commit.version, file)
-        yield marked(file, Position(commit.version, number))
+        yield marked(file, Position(commit.version, number), mapped=found.mapped)
 
 
 def check_file(known: Known, version: int, file: LoggedFile, *, vectors: bool = False) -> None:
@@ -241,6 +246,7 @@ def _check_metadata(known: Known, found: Walk, version: int, now: TableMetadata)
             remedy=f"it was re-created. {_RESET}",
         )
     check_readable(known.place, version, (), now.configuration)
+    found.mapped = is_mapped(now.configuration)
     found.retention_seconds = log_retention(now.configuration).total_seconds()
     if known.change_feed and not feed_is_on(now.configuration):
         raise TableUnsupported(
