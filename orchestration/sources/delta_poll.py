@@ -202,7 +202,7 @@ class _Look:
             listing=memory if files else drained,
             drained_listing=drained,
             must_record=(must_record and (bool(files) or "start" in memory))
-            or (not files and looked_at > _UNRECORDED),
+            or (bool(offset) and not files and looked_at > _UNRECORDED),
             anchors=tuple(anchors),
         )
 

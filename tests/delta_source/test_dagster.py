@@ -3,7 +3,7 @@
 import dagster as dg
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from orchestration import delta, delta_sink, files, pipeline, static, stream
 from orchestration.config import Settings
@@ -100,6 +100,21 @@ def test_an_idle_look_reads_no_commit(settings, tmp_path, monkeypatch):
 
     monkeypatch.setattr("orchestration.sources.delta_poll.open_table", never)
     monkeypatch.setattr("orchestration.sources.delta_log.parse_commit", never)
+    assert not look(after.query).wanted
+
+
+def test_many_commits_without_rows_are_noted_once(settings, tmp_path):
+    there = str(tmp_path / "there")
+    write_deltalake(there, rows(1))
+    after = follower(settings, delta(there))
+    later = follower(settings, delta(there, starting_version=1), "later")
+    after.query.run()
+    later.query.run()
+    for number in range(52):
+        DeltaTable(there).alter.set_table_description(f"number {number}")
+    assert not look(later.query).wanted, "nothing was read yet, so there is nothing to keep"
+    assert look(after.query).wanted
+    after.query.run()
     assert not look(after.query).wanted
 
 
