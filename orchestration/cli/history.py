@@ -52,15 +52,18 @@ def _table(batches: list[BatchProgress], now: datetime, *, narrow: bool) -> Tabl
     timed = any(item.stateful for item in about)
     changed = [ChangeCounts.of([batch]) for batch in batches]
     changing = any(item is not None for item in changed)
+    # Changes are in the order of their sequence; few of them go by event time besides.
+    waits = timed and not (changing and all(item.watermark == "-" for item in about))
     narrow = narrow and timed
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     out = ("inserted", "updated", "deleted", "ignored") if changing else ("rows out",)
     for heading in ("batch", "at", "files", "bytes", "rows in", *out, "bad", "time"):
         if not (narrow and heading in {"at", "files", "bytes", "bad"}):
             table.add_column(heading, justify="left" if heading == "at" else "right")
-    if timed:
+    if waits:
         table.add_column("watermark")
         table.add_column("late", justify="right")
+    if timed:
         table.add_column("state", justify="right")
     if not narrow:
         table.add_column("version", justify="right")
@@ -74,7 +77,8 @@ def _table(batches: list[BatchProgress], now: datetime, *, narrow: bool) -> Tabl
             *_given(batch, counts, changing=changing),
             *(() if narrow else (f"{batch.quarantined_rows:,}",)),
             duration(batch.batch_duration_ms / 1000),
-            *((watermark, f"{told.late:,}", f"{told.state_rows:,}") if timed else ()),
+            *((watermark, f"{told.late:,}") if waits else ()),
+            *((f"{told.state_rows:,}",) if timed else ()),
             *(() if narrow else ("-" if batch.sink.version is None else str(batch.sink.version),)),
             _mark(batch),
         )

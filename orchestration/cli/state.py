@@ -10,7 +10,8 @@ from rich.table import Table
 from orchestration.cli.context import Context, json_option, name_argument, pass_context
 from orchestration.cli.event_time import instant
 from orchestration.cli.words import count, details, size
-from orchestration.runtime.state_report import StateReport, state_report
+from orchestration.runtime.state_report import OperatorReport, StateReport, state_report
+from orchestration.streams.change_resolving import CHANGES_ID
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,10 +60,22 @@ def show_state(console: Console, name: str, found: StateReport | None) -> None:
             ]
         )
     )
-    if any(item.rows and item.leaves_us is None for item in found.operators):
-        console.print(
-            "→ what leaves 'never' grows with the input: a watermark on its event time bounds it"
-        )
+    for item in found.operators:
+        if item.rows and item.leaves_us is None:
+            bounds = (
+                "tombstone_retention" if item.id == CHANGES_ID else "a watermark on its event time"
+            )
+            console.print(f"→ what leaves 'never' grows with the input: {bounds} bounds it")
+            break
+
+
+def _leaves(item: OperatorReport) -> str:
+    if item.rows and item.leaves_us is None:
+        return "never"
+    # What changes leave behind goes by the time of the batches, not by event time.
+    return ("batches from " if item.id == CHANGES_ID and item.rows else "") + instant(
+        item.leaves_us
+    )
 
 
 def _table(found: StateReport) -> Table:
@@ -81,6 +94,6 @@ def _table(found: StateReport) -> Table:
             size(item.bytes),
             f"{item.runs:,}",
             instant(item.oldest_us),
-            "never" if item.rows and item.leaves_us is None else instant(item.leaves_us),
+            _leaves(item),
         )
     return table

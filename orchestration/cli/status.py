@@ -141,10 +141,8 @@ def _show_one(console: Console, item: _Found, now: datetime) -> None:
         rows.append(("quarantined", f"{state.rows_quarantined:,}"))
     rows += [("read up to", f"{place} ({name})") for name, place in state.followed.items()]
     if told.stateful:
-        rows.append(("watermark", f"{told.watermark} → headwater watermark {state.name}"))
-        if item.open:
-            rows.append(("open", item.open))
-        rows.append(("late", f"{count(told.late_total, 'row')} → headwater late {state.name}"))
+        if item.changes is None or told.watermark != "-":
+            rows += _waiting(item)
         kept = f"{count(told.state_rows, 'row')}, {size(told.state_bytes)}"
         rows.append(("kept", f"{kept} → headwater state {state.name}"))
     if state.holder:
@@ -159,6 +157,17 @@ def _show_one(console: Console, item: _Found, now: datetime) -> None:
     show_costs(console, item.panel)
     _show_warnings(console, [item])
     _show_next(console, [state])
+
+
+def _waiting(item: _Found) -> list[tuple[str, object]]:
+    """How far event time is, and what came after it."""
+    name, told = item.state.name, item.event_time
+    rows: list[tuple[str, object]] = [
+        ("watermark", f"{told.watermark} → headwater watermark {name}")
+    ]
+    if item.open:
+        rows.append(("open", item.open))
+    return [*rows, ("late", f"{count(told.late_total, 'row')} → headwater late {name}")]
 
 
 def show_costs(console: Console, panel: CostPanel) -> None:
