@@ -53,10 +53,11 @@ def append_history(
         "add",
         f"SELECT {listed((*spec.columns, START_AT, END_AT))} FROM ("
         f"SELECT {cells}, c.{AT} AS {_START}, o.hw_ended AS {_END} FROM {changes.table} AS c "
-        f"JOIN {order} AS o ON {same(spec.keys, 'c', 'o')} AND c.{AT} = o.{AT} "
-        f"WHERE c.{OP} = {UPSERT} UNION ALL "
+        f"JOIN (FROM {order} WHERE hw_held AND NOT hw_old) AS o "
+        f"ON {same(spec.keys, 'c', 'o')} AND c.{AT} = o.{AT} WHERE c.{OP} = {UPSERT} UNION ALL "
         f"SELECT {cells}, c.{_START}, o.hw_ended FROM {rows} AS c "
-        f"JOIN {order} AS o ON {same(spec.keys, 'c', 'o')} AND c.{_START} = o.{AT} "
+        f"JOIN (FROM {order} WHERE hw_old) AS o "
+        f"ON {same(spec.keys, 'c', 'o')} AND c.{_START} = o.{AT} "
         f"WHERE c.{_END} IS NULL)",
     )
     remove = step.view(

@@ -32,8 +32,11 @@ class Model:
 
     def _moment(self, at, changes):
         if any(change["op"] == "truncate" for change in changes):
+            upserts = [change for change in changes if change["op"] == "upsert"]
+            again = {tuple(change[name] for name in self.spec.keys) for change in upserts}
             for key in list(self.open):
-                self._end(key, at)
+                if not (self.spec.spares and key in again):
+                    self._end(key, at)
         by_key = {}
         for change in changes:
             if change["op"] != "truncate":

@@ -49,6 +49,11 @@ SPECS = {
     "history of a column": spec(2, tracked=("a",), **TRUNCATES),
     "history of nothing": spec(2, tracked=()),
     "history, unchanged": spec(2, tracked=("a", "b", "c"), unchanged="unchanged", **TRUNCATES),
+    "what is, snapshots": spec(1, spares=True, **TRUNCATES),
+    "history, snapshots": spec(2, tracked=("a", "b"), spares=True, **TRUNCATES),
+    "history, unchanged, snapshots": spec(
+        2, tracked=("a", "c"), unchanged="unchanged", spares=True, **TRUNCATES
+    ),
     "history of two, both": spec(
         2, tracked=("a", "b"), unchanged="unchanged", ignore_null_updates=("c",), **TRUNCATES
     ),
