@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Test processes. Each starts servers of its own, so more than cores is slower.
 JOBS ?= 2
 # What `make bench` runs; each ends with a line that says whether it is as promised.
-BENCHMARKS ?= ingest memory idle windows state
+BENCHMARKS ?= ingest memory idle windows state changes
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -56,7 +56,7 @@ prove: $(STAMP) ## Kill the demo's query at every step, and compare the tables
 	@test -e landing/web_logs || $(BIN)/headwater demo
 	@$(BIN)/headwater prove web_logs_clean
 
-bench: $(STAMP) ## Measure speed, memory, idle runs, windows and state against what is promised
+bench: $(STAMP) ## Measure speed, memory, idle runs, windows, state and changes against what is promised
 	@failed=; for name in $(BENCHMARKS); do \
 	  $(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "not as promised:$$failed"; exit 1; }

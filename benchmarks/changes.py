@@ -144,7 +144,7 @@ def _child(root: Path, kind: str) -> int:
     return child_peak(["-m", "benchmarks.changes", "--only", str(root), "--kind", kind], root)
 
 
-def _restore(root: Path) -> None:
+def restore(root: Path) -> None:
     """Everything as it was before the changes came."""
     shutil.rmtree(root / "home", ignore_errors=True)
     shutil.copytree(root / "filled", root / "home")
@@ -158,7 +158,7 @@ def _into_million(root: Path, kind: str, rows: int, rounds: int) -> bool:
     ours, theirs = [], []
     good = True
     for number in range(1, rounds + 1):
-        _restore(root)
+        restore(root)
         if kind == "scd1":
             theirs.append(spent(partial(bare, root, table, root / f"bare-{number}")))
         ours.append(run(root, kind))
@@ -170,7 +170,7 @@ def _into_million(root: Path, kind: str, rows: int, rounds: int) -> bool:
                 f"({ours[-1].cpu:.1f} s)",
                 flush=True,
             )
-    _restore(root)
+    restore(root)
     peak = _child(root, kind)
     speed = rows / statistics.median(one.wall for one in ours)
     small = peak < _PEAK
