@@ -175,6 +175,8 @@ def _source_spec(pipeline: Pipeline, source: Source) -> dg.AssetSpec:
     path = str(described.get("path") or "")
     if path.startswith("s3://"):
         found.add("s3")
+    if described.get("kind") == "postgres":
+        found.add("postgres")
     metadata: dict[str, Any] = {}
     if isinstance(source, FollowsTable):
         metadata["dagster/uri"] = redact(source.table_uri(pipeline.query.settings))

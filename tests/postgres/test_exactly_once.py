@@ -153,3 +153,32 @@ def test_the_cursor_store_may_be_on_the_same_server(shop):
     shop.run()
     for _ in range(3):
         assert shop.run() == []  # its own commits are nobody's changes
+
+
+def test_a_lost_cursor_store_is_rebuilt(shop):
+    from orchestration.runtime.rebuild import rebuild
+
+    shop.sql(TABLE)
+    shop.sql("INSERT INTO t VALUES (1, 'a')")
+    shop.run()
+    shop.sql("INSERT INTO t VALUES (2, 'b')")
+    shop.run()
+    for path in shop.settings.home.glob("cursors.db*"):
+        path.unlink()
+    with shop.query.open(clock=shop.clock) as session:
+        rebuild(session)
+    shop.sql("INSERT INTO t VALUES (3, 'c')")
+    shop.run()
+    assert sorted(after["id"] for _, _, after in shop.said()) == ["1", "2", "3"]
+
+
+def test_it_is_not_proved_by_reading_it_again(shop):
+    from orchestration.errors import HeadwaterError
+    from orchestration.runtime.prove import prove
+
+    shop.sql(TABLE)
+    shop.sql("INSERT INTO t VALUES (1, 'a')")
+    shop.run()
+    with pytest.raises(HeadwaterError):
+        prove(shop.query, ["false"])
+    assert len(shop.log()) == 1
