@@ -51,8 +51,8 @@ def test_a_crash_at_any_point_changes_nothing(scd_type, point):
 
 
 @pytest.mark.parametrize("point", CRASH_POINTS)
-def test_crashing_there_again_and_again_changes_nothing(scd_type, point):
-    feed = play(scd_type, point, times=2)
+def test_crashing_there_again_and_again_changes_nothing(point):
+    feed = play(2, point, times=2)
     assert feed.rows() == feed.expected()
 
 
