@@ -13,6 +13,8 @@ their sequence, whatever order and batches they come in and however often. The r
   order of the columns, null lowest. Where changes may leave cells as they were: cell by cell.
 * A delete that only sets a flag (``soft_delete``) leaves the cells: an upsert after it that does
   not give a cell finds it as it was.
+* A full snapshot is a truncate and upserts at one sequence (``spares``): rows that are not in it
+  are gone, and the history of the others goes on.
 * Type 2: a row starts where a tracked column changes, or where the key comes (again) into being.
 
 All of it is SQL over relations: no row passes through Python. Only the keys of the batch are
@@ -29,10 +31,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestration.engine.changes.base import Applied, Changes, Counts
-from orchestration.engine.changes.cells import apply_cells
 from orchestration.engine.changes.history import apply_history
+from orchestration.engine.changes.present import apply_present
 from orchestration.engine.changes.reading import invalid_sql, read_changes
-from orchestration.engine.changes.rows import apply_rows
 from orchestration.engine.changes.shapes import memory_keys, memory_schema, table_schema
 from orchestration.engine.changes.sql import Step
 
@@ -82,15 +83,10 @@ def apply_changes(
     """
     step = Step(connection, prefix)
     step.tables.append(changes.keys)
-    (step.tables if spec.partial else step.views).append(changes.table)
+    (step.tables if changes.gaps else step.views).append(changes.table)
     given = (spec, changes, current, memory, carry)
     try:
-        if spec.scd_type == 2:
-            return apply_history(step, *given)
-        if (applied := apply_rows(step, *given)) is not None:
-            return applied
-        step.undo(keep={changes.table, changes.keys})
-        return apply_cells(step, *given)
+        return apply_history(step, *given) if spec.scd_type == 2 else apply_present(step, *given)
     except BaseException:
         step.undo()
         raise

@@ -76,24 +76,21 @@ def _read(step: Step, spec: ChangeSpec, changes: str) -> Changes:
         f"CASE WHEN {_truth(spec.truncate_when)} THEN {TRUNCATE} "
         f"WHEN {_truth(spec.delete_when)} THEN {DELETE} ELSE {UPSERT} END"
     )
-    missing = f", {_missing(spec)} AS {MISSING}" if spec.partial else ""
     rows = (
         f"SELECT {listed(spec.columns)}, CAST(({spec.sequence}) AS {kind}) AS {AT}, "
-        f"CAST({op} AS TINYINT) AS {OP}{missing} FROM {changes}"
+        f"CAST({op} AS TINYINT) AS {OP}"
     )
-    if spec.partial:
-        # What is not given has no value, whatever stands in its place; a delete gives nothing.
-        given = ", ".join(
-            f"CASE WHEN {MISSING} IS NULL OR NOT list_contains({MISSING}, {quote_literal(name)}) "
-            f"THEN {quote_identifier(name)} END AS {quote_identifier(name)}"
-            for name in spec.values
-        )
-        rows = f"SELECT * REPLACE ({given}) FROM ({rows})" if given else rows
-    table = step.table("changes", rows) if spec.partial else step.view("changes", rows)
-    gaps = f"count({MISSING})" if spec.partial else "0"
+    gaps = f"count({_missing(spec)})" if spec.partial else "0"
     total, truncates, missed = step.row(
-        f"SELECT count(*), count(*) FILTER ({OP} = {TRUNCATE}), {gaps} FROM {table}"
+        f"SELECT count(*), count(*) FILTER (({op}) = {TRUNCATE}), {gaps} FROM {changes}"
     )
+    if missed:
+        table = step.table(
+            "changes", _given(spec, f"{rows}, {_missing(spec)} AS {MISSING}", changes)
+        )
+    else:
+        missing = f", CAST(NULL AS VARCHAR[]) AS {MISSING}" if spec.partial else ""
+        table = step.view("changes", f"{rows}{missing} FROM {changes}")
     keys = listed(spec.keys)
     found = (
         f"SELECT {keys}, max({AT}) AS {HIGHEST} FROM {table} WHERE {OP} <> {TRUNCATE} "
@@ -104,6 +101,16 @@ def _read(step: Step, spec: ChangeSpec, changes: str) -> Changes:
     if spec.truncate_when is not None:
         step.connection.execute(f"INSERT INTO {distinct} ({listed(spec.keys[:1])}) VALUES (NULL)")
     return Changes(table, distinct, bool(truncates), int(total), count, bool(missed))
+
+
+def _given(spec: ChangeSpec, rows: str, changes: str) -> str:
+    """Changes without what stands in the place of cells that they do not give."""
+    given = ", ".join(
+        f"CASE WHEN {MISSING} IS NULL OR NOT list_contains({MISSING}, {quote_literal(name)}) "
+        f"THEN {quote_identifier(name)} END AS {quote_identifier(name)}"
+        for name in spec.values
+    )
+    return f"SELECT * REPLACE ({given}) FROM ({rows} FROM {changes})"
 
 
 def _truth(condition: str | None) -> str:

@@ -45,13 +45,10 @@ def apply_rows(
     memory: str,
     carry: Sequence[str],
 ) -> Applied | None:
-    """Put the batch into the table; ``None`` where single cells have to be looked at."""
-    if changes.gaps or spec.soft_delete is not None:
-        return None
-    if by_cell(spec) and spec.values:
-        column = quote_identifier(CELLS)
-        if step.value(f"SELECT count({column}) FROM {memory}"):
-            return None
+    """Put the batch into the table; ``None`` where single cells have to be looked at.
+
+    No change leaves cells as they were, and no cell of these keys is older than its row.
+    """
     known = truncates(step, spec, changes, memory, DELETED)
     job = _Job(step, spec, changes, changes.table, current, memory, known)
     seen = _seen(job, carry)

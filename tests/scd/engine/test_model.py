@@ -67,7 +67,7 @@ _moments = st.integers(0, 9).map("{:04d}".format)
 def _changes(draw, truncates):
     op = draw(st.sampled_from(["upsert"] * 5 + ["delete"] * 2 + ["truncate"] * truncates))
     change = {
-        "k": draw(st.integers(1, 2)),
+        "k": draw(st.integers(1, 2) | st.integers(1, 6)),
         "j": draw(st.sampled_from(["p", "q"])) if draw(st.booleans()) else "p",
         **{name: draw(_values) for name in "abc"},
         "s": draw(_moments),
