@@ -335,3 +335,18 @@ def test_deletes_are_inferred_from_full_snapshots(scd_type, whole):
     feed.test.query.reprocess()
     verified = feed.test.query.verify()
     assert verified.passed, verified.reason
+
+
+def test_memory_of_many_batches_is_merged_and_still_right():
+    feed = Feed()
+    for key in range(20):
+        feed.batch(gone(key, 5), gone(0, 10 + key))
+    done = feed.batch(*(up(key, 4, "late") for key in range(20)), up(0, 28, "late"))
+    assert done.rows == []
+    assert done.progress.details["changes"]["ignored"] == 21
+    with feed.test.query.open(clock=feed.test.clock) as session:
+        from orchestration.runtime.state_report import state_report
+
+        (operator,) = state_report(session).operators
+    assert operator.runs < 8
+    assert feed.batch(up(0, 30, "new")).rows[0]["name"] == "new"
