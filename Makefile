@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Test processes. Each starts servers of its own, so more than cores is slower.
 JOBS ?= 2
 # What `make bench` runs; each ends with a line that says whether it is as promised.
-BENCHMARKS ?= ingest memory idle windows state changes
+BENCHMARKS ?= ingest memory idle windows state changes postgres
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1

@@ -80,10 +80,12 @@ def show_preview(
         return
     backlog = found.backlog
     more = "or more" if not found.left.empty else ""
-    console.print(
-        f"{count(len(backlog.files), 'new file')} ({size(backlog.bytes)}) of "
-        f"{backlog.seen:,} known: {count(len(found.batches), 'batch', 'batches')} {more}".rstrip()
-    )
+    what = f"{size(backlog.bytes)} behind"
+    if backlog.files:
+        what = f"{count(len(backlog.files), 'new file')} ({size(backlog.bytes)}) of "
+        what += f"{backlog.seen:,} known"
+    batches = count(len(found.batches), "batch", "batches")
+    console.print(f"{what}: {batches} {more}".rstrip())
     console.print(_table(found, now))
     hidden = len(found.batches) - _SHOWN
     if hidden > 0:
@@ -124,6 +126,8 @@ def _offset(offset: dict[str, object]) -> str:
     if "version" in offset and "table" in offset:
         snapshot = ", as it is" if offset.get("snapshot") else ""
         return f"v{offset['version']}/{offset.get('file', 0)}{snapshot}"
+    if "lsn" in offset:
+        return str(offset["lsn"])  # what it is a place of does not change from batch to batch
     values = list(offset.values())
     return str(values[0]) if len(values) == 1 else str(offset or 0)
 

@@ -182,3 +182,31 @@ def test_it_is_not_proved_by_reading_it_again(shop):
     with pytest.raises(HeadwaterError):
         prove(shop.query, ["false"])
     assert len(shop.log()) == 1
+
+
+def test_how_far_behind_is_told_until_it_is_read(shop):
+    from datetime import UTC, datetime
+
+    shop.options["snapshot"] = "never"
+    shop.sql(TABLE)
+    shop.run()
+    shop.sql("INSERT INTO t SELECT g FROM generate_series(1, 50) g")
+    query = shop.query
+
+    class History:
+        listing = {}
+        offset = shop_offset(shop)
+
+    waiting = query.source.poll(History(), clock=shop.clock, settings=shop.settings)
+    assert waiting.bytes > 1000
+    assert abs((datetime.now(UTC) - waiting.oldest).total_seconds()) < 60
+    assert "behind" in waiting.notes[0]
+    summary = query.execute(clock=shop.clock)
+    assert (summary.backlog.bytes, summary.backlog.oldest) == (0, None)
+
+
+def shop_offset(shop):
+    from orchestration.cursors.store import CursorStore
+
+    with CursorStore.open(shop.settings.cursors_url, clock=shop.clock) as store:
+        return store.batches.last(store.queries.get(shop.name)).plan.slices[0].end

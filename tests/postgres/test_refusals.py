@@ -308,3 +308,41 @@ def test_log_held_back_is_told(running):
     summary = query.execute(clock=running.clock)
     assert any("holds back" in note for note in summary.notes)
     assert any("s old" in note for note in summary.notes)
+
+
+def test_a_partition_without_an_identity(shop):
+    shop.sql("CREATE TABLE t (id int, v text) PARTITION BY RANGE (id)")
+    shop.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    refused(shop, SourceNotReady, "public.t1 has no replica identity", "ALTER TABLE public.t1")
+    shop.sql("ALTER TABLE t1 REPLICA IDENTITY FULL")
+    shop.run()
+
+
+def test_rows_that_a_policy_would_hide_are_not_left_out_silently(shop):
+    role = f"half_{shop.slot}"
+    shop.sql(TABLE)
+    shop.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    shop.sql("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    shop.sql("CREATE POLICY half ON t USING (id = 1)")
+    shop.sql("CREATE PUBLICATION p FOR TABLE t")
+    shop.sql(f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'pwd-of-half'")
+    shop.sql(f"GRANT SELECT ON t TO {role}")
+    shop.options["dsn"] = f"postgresql://{role}:pwd-of-half@{shop.url.rpartition('@')[2]}"
+    refused(shop, SourceNotReady, "row-level security")
+    shop.sql(f"ALTER ROLE {role} BYPASSRLS")
+    shop.run()
+    assert len(shop.log()) == 2
+    shop.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_tables_that_inherit_are_not_the_table(shop):
+    shop.sql(TABLE)
+    shop.sql("CREATE TABLE child (w int) INHERITS (t)")
+    shop.sql("ALTER TABLE child ADD PRIMARY KEY (id)")
+    shop.sql("INSERT INTO t VALUES (1, 'a')")
+    shop.sql("INSERT INTO child VALUES (2, 'b', 3)")
+    shop.run()
+    shop.sql("INSERT INTO child VALUES (3, 'c', 3)")
+    shop.sql("INSERT INTO t VALUES (4, 'd')")
+    shop.run()
+    assert [after["id"] for _, _, after in shop.said()] == ["1", "4"]

@@ -33,7 +33,7 @@ _SESSION = (
     "SET datestyle TO 'ISO, YMD'; SET intervalstyle TO 'postgres'; SET timezone TO 'UTC'; "
     "SET extra_float_digits TO 1; SET bytea_output TO 'hex'; SET lc_monetary TO 'C'; "
     "SET statement_timeout TO 0; SET lock_timeout TO 0; "
-    "SET idle_in_transaction_session_timeout TO 0; SET synchronous_commit TO local; SET search_path TO pg_catalog"
+    "SET idle_in_transaction_session_timeout TO 0; SET synchronous_commit TO local; SET row_security TO off; SET search_path TO pg_catalog"
 )
 
 

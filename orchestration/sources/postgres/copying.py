@@ -203,7 +203,9 @@ def _unescaped(column: Any) -> Any:
 def _name(table: Table) -> Any:
     from psycopg import sql
 
-    return sql.SQL("{}").format(sql.Identifier(*table.name.split(".", 1)))
+    # Tables that inherit from it have changes of their own; partitions are the table itself.
+    only = "ONLY {}" if table.kind == "r" else "{}"
+    return sql.SQL(only).format(sql.Identifier(*table.name.split(".", 1)))
 
 
 def _where(table: Table, after: tuple[str, ...] | None, upto: tuple[str, ...] | None) -> Any:

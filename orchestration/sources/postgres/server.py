@@ -60,7 +60,12 @@ SELECT wanted.schema || '.' || wanted.name AS name, c.oid::text AS oid, c.relkin
              FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY k(number, place)
              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
              WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.place) AS keys,
-       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident) AS has_index
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident) AS has_index,
+       (SELECT min(l.oid::regclass::text)
+        FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid
+        WHERE c.relkind = 'p' AND t.isleaf AND (l.relreplident = 'n' OR l.relreplident = 'd' AND
+              NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = l.oid AND i.indisprimary)))
+       AS bare_partition
 FROM unnest(%(schemas)s::text[], %(names)s::text[]) WITH ORDINALITY wanted(schema, name, place)
 LEFT JOIN pg_namespace n ON n.nspname = wanted.schema
 LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
@@ -142,6 +147,7 @@ class Table:
         readable: Whether the role may select from it.
         keys: Columns of its primary key.
         has_index: Whether an index was named as its identity.
+        bare_partition: A partition without an identity; ``None`` where there is none.
     """
 
     name: str
@@ -154,6 +160,7 @@ class Table:
     readable: bool
     keys: tuple[str, ...]
     has_index: bool
+    bare_partition: str | None
 
     @property
     def known_as(self) -> str:
@@ -234,6 +241,7 @@ def tables_of(
             readable=bool(row["readable"]),
             keys=tuple(row["keys"] or ()),
             has_index=bool(row["has_index"]),
+            bare_partition=row["bare_partition"],
         )
         for row in rows
     )
@@ -295,11 +303,15 @@ def check_tables(
             )
         default_without_key = table.identity == "d" and not table.keys
         lost_index = table.identity == "i" and not table.has_index
+        bare = table.bare_partition
         if table.kind == "r" and (table.identity == "n" or default_without_key or lost_index):
+            bare = table.name
+        if bare is not None:
             raise SourceNotReady(
-                f"{table.name} has no replica identity: no primary key, and none was named. Once "
-                "it is published, the server refuses every UPDATE and DELETE on it",
-                remedy=f"add a primary key, or ALTER TABLE {table.sql} REPLICA IDENTITY FULL",
+                f"{bare} has no replica identity: no primary key, and none was named. Once it is "
+                "published, the server refuses every UPDATE and DELETE on it",
+                remedy=f"add a primary key to {table.name}, or ALTER TABLE {bare} REPLICA IDENTITY "
+                "FULL",
             )
         if copies and not table.readable:
             raise SourceNotReady(

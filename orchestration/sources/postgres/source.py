@@ -147,7 +147,14 @@ class PostgresSource:
             return Slice(self.name, {}, end, latest=end), left
         with closing(self.dsn.connect()) as connection:
             taken = self._following.take(connection, backlog, limits, settings)
-        left = replace(backlog, start=taken.end, end=taken.left, bytes=taken.left_bytes)
+        drained = taken.end == taken.left
+        left = replace(
+            backlog,
+            start=taken.end,
+            end=taken.left,
+            bytes=taken.left_bytes,
+            waiting_since=None if drained else backlog.waiting_since,
+        )
         latest = {**taken.left, "bytes_outstanding": taken.left_bytes}
         part = Slice(self.name, backlog.start, taken.end, bytes=taken.bytes, latest=latest)
         return part, left
