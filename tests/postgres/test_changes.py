@@ -238,12 +238,12 @@ def test_more_than_the_server_can_send_in_one_piece(shop, monkeypatch):
 
 
 def test_an_idle_table_does_not_hold_the_log(shop):
-    started(shop, TABLE, idle_bytes=100_000)
+    started(shop, TABLE, idle_bytes=3_000_000)
     shop.sql("CREATE TABLE busy (v text)")
     shop.sql("INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 100)")
     assert shop.run() == []
     before = shop.confirmed()
-    shop.sql("INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 2000)")
+    shop.sql("INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 40000)")
     assert [batch.num_output_rows for batch in shop.run()] == [0]
     assert shop.confirmed() != before
     assert shop.run() == []
@@ -290,3 +290,20 @@ def test_partitions_are_their_table(shop):
     shop.run()
     assert {row["_table"] for row in shop.log()} == {"public.t"}
     assert [op for op, _, _ in shop.said()] == ["insert", "insert", "delete", "insert"]
+
+
+def test_an_open_transaction_does_not_keep_us_waiting(shop):
+    """Its records may end in the middle of the last page that is on disk."""
+    import psycopg
+
+    started(shop, TABLE)
+    with psycopg.connect(shop.url) as other:
+        for n in range(3):
+            first, last = n * 3000, n * 3000 + 2999
+            other.execute(
+                f"INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series({first}, {last}) g"
+            )
+            assert shop.run() == []
+        other.commit()
+    shop.run()
+    assert len(shop.log()) == 9000

@@ -8,24 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orchestration.errors import ServerChanged, SlotLost, SourceError, SourceNotReady
-from orchestration.sources.postgres.connection import talking
+from orchestration.errors import SourceError
 from orchestration.sources.postgres.copying import Snapshot, next_chunk
 from orchestration.sources.postgres.decoder import Decoder
 from orchestration.sources.postgres.naming import TypeNames
 from orchestration.sources.postgres.position import SETUP, Chunk, Position
+from orchestration.sources.postgres.preflight import check_server
 from orchestration.sources.postgres.relations import Relations
 from orchestration.sources.postgres.rows import lsn_number
-from orchestration.sources.postgres.server import (
-    check_server,
-    check_tables,
-    safe_end,
-    server_of,
-    tables_of,
-)
+from orchestration.sources.postgres.server import safe_end, tables_of
 from orchestration.sources.postgres.setup import create_publication, create_slot
 from orchestration.sources.postgres.slot import SlotReader, publication_changed
 from orchestration.sources.postgres.spooled import Spooled
+from orchestration.sources.postgres.standing import Standing, known, slot_lost, uncopied
 from orchestration.sources.postgres.words import about_backlog, about_held
 
 if TYPE_CHECKING:
@@ -89,12 +84,13 @@ class Following:
 
     def __init__(self, source: PostgresSource) -> None:
         self._source = source
+        self._standing = Standing(source)
         self._fetched: tuple[int, int, Spooled] | None = None
         self._snapshot: Snapshot | None = None
 
     def server(self, connection: psycopg.Connection[Any]) -> Server:
         """The server and the slot as they are."""
-        return server_of(connection, self._source.slot, self._source.publication)
+        return self._standing.server(connection)
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -105,22 +101,22 @@ class Following:
             SourceError: It cannot be followed any more; see :meth:`PostgresSource.poll`.
         """
         source = self._source
-        server, tables = self._checked(connection, start)
+        server, tables = self._standing.checked(connection, start)
         if not start:
             return Look({}, 0, None, ())
         held = about_held(server, source.slot, source.warn_bytes)
         if server.slot is None:
-            raise self._slot_lost("it does not exist")
-        position = self._position(start, server, tables)
+            raise slot_lost(source.slot, "it does not exist")
+        position = self._standing.position(start, server, tables)
         goal = replace(
             position,
             lsn=max(position.lsn, safe_end(connection, server)),
-            tables=_known(tables),
+            tables=known(tables),
             chunk=None,
         )
         size = goal.lsn - position.lsn
-        if position.tables != goal.tables and self._uncopied(position, tables):
-            names = ", ".join(table.name for table in self._uncopied(position, tables))
+        if position.tables != goal.tables and uncopied(position, tables):
+            names = ", ".join(table.name for table in uncopied(position, tables))
             return Look(goal.to_json(), size, None, (f"to be copied: {names}", *held))
         reader = SlotReader(connection, source.slot, source.publication)
         pending = reader.first(goal.lsn) if server.confirmed < goal.lsn else None
@@ -149,13 +145,13 @@ class Following:
     ) -> Taken:
         """Cut the next batch off a backlog."""
         source = self._source
-        server, tables = self._checked(connection, backlog.start)
+        server, tables = self._standing.checked(connection, backlog.start)
         if server.slot is None:
             # A dry run before the first: the slot is made when the first batch runs.
             later = {SETUP: source.slot, "then": "copy" if source.snapshot == "initial" else "read"}
             return Taken(later, 0, later, 0)
-        position = self._position(backlog.start, server, tables)
-        waiting = self._uncopied(position, tables)
+        position = self._standing.position(backlog.start, server, tables)
+        waiting = uncopied(position, tables)
         if waiting:
             return self._take_chunk(connection, position, waiting, limits, server)
         if "lsn" in backlog.end:
@@ -195,7 +191,7 @@ class Following:
             if reader.first(safe_end(connection, server)) is None:
                 return Taken(end.to_json(), 0, end.to_json(), 0)
         goal = replace(end, chunk=None, lsn=max(position.lsn, server.inserted))
-        goal = replace(goal, tables=done | _known(rest) | {table.name: table.known_as})
+        goal = replace(goal, tables=done | known(rest) | {table.name: table.known_as})
         return Taken(end.to_json(), 0, goal.to_json(), goal.lsn - position.lsn)
 
     def _fetch(
@@ -256,10 +252,10 @@ class Following:
     def set_up(self, connection: psycopg.Connection[Any]) -> None:
         """Make the publication, and then the slot; whatever is there already is taken."""
         source = self._source
-        server, _ = self._checked(connection, {})
+        server, _ = self._standing.checked(connection, {})
         if server.publication is None:
             create_publication(connection, source.publication, source.tables)
-            self._checked(connection, {})
+            self._standing.checked(connection, {})
         if server.slot is None:
             create_slot(connection, source.slot)
 
@@ -270,7 +266,7 @@ class Following:
         chunk = end.chunk
         assert chunk is not None  # noqa: S101 - a slice of a copy has one
         with closing(source.dsn.connect()) as connection:
-            _, tables = self._checked(connection, part.start)
+            _, tables = self._standing.checked(connection, part.start)
         if self._snapshot is None or not self._snapshot.alive:
             self._snapshot = Snapshot.exported(source.dsn, source.slot)
         (table,) = (item for item in tables if item.name == chunk.table)
@@ -308,9 +304,9 @@ class Following:
             closing(source.dsn.connect()) as connection,
             closing(Spooled(settings.spool_dir)) as spooled,
         ):
-            server, tables = self._checked(connection, {})
+            server, tables = self._standing.checked(connection, {})
             if server.slot is None:
-                raise self._slot_lost("it does not exist")
+                raise slot_lost(source.slot, "it does not exist")
             reader = SlotReader(connection, source.slot, source.publication)
             reader.fetch(spooled, start=server.confirmed, until=until, most=None)
             yield from self._decoded(connection, spooled, Position(0, "", ""), until, tables)
@@ -320,10 +316,10 @@ class Following:
         source = self._source
         end = Position.from_json(part.end)
         with closing(source.dsn.connect()) as connection:
-            server, tables = self._checked(connection, part.start)
+            server, tables = self._standing.checked(connection, part.start)
             if server.slot is None:
-                raise self._slot_lost("it does not exist")
-            start = self._position(part.start, server, tables)
+                raise slot_lost(source.slot, "it does not exist")
+            start = self._standing.position(part.start, server, tables)
             fetched = self._fetched
             if fetched is not None and fetched[:2] == (start.lsn, end.lsn):
                 spooled = fetched[2]
@@ -376,102 +372,9 @@ class Following:
             self._snapshot.close()
             self._snapshot = None
 
-    # -- checking -------------------------------------------------------------------------------
-
-    def _checked(
-        self, connection: psycopg.Connection[Any], start: Mapping[str, Any]
-    ) -> tuple[Server, tuple[Table, ...]]:
-        """Server and tables, fit to be followed from an offset."""
-        source = self._source
-        server = self.server(connection)
-        check_server(server)
-        slot = server.slot
-        if slot is not None:
-            self._check_slot(server, slot)
-        if server.publication is None and ("lsn" in start or slot is not None):
-            raise publication_changed(source.publication, source.slot, None)
-        with talking(source.slot):
-            tables = tables_of(connection, source.tables, source.publication)
-        check_tables(
-            tables,
-            server,
-            source.publication,
-            copies=source.snapshot == "initial",
-            publishing=server.publication is None,
-        )
-        if "lsn" in start:
-            self._check_same(server, tables, Position.from_json(start))
-        return server, tables
-
-    def _check_slot(self, server: Server, slot: dict[str, Any]) -> None:
-        source = self._source
-        if slot["plugin"] != "pgoutput" or slot["database"] != server.database:
-            raise SourceNotReady(
-                f"slot {source.slot!r} is of the plugin {slot['plugin']} in the database "
-                f"{slot['database']}; expected pgoutput in {server.database}",
-                remedy="name another slot: one that does not exist is made",
-            )
-        reason = slot.get("invalidation_reason")
-        if slot.get("wal_status") == "lost" or reason:
-            raise self._slot_lost(f"the server invalidated it ({reason or 'its log was removed'})")
-
-    def _check_same(self, server: Server, tables: tuple[Table, ...], at: Position) -> None:
-        source = self._source
-        if server.system != at.system:
-            raise ServerChanged(
-                f"the server of slot {source.slot!r} was {at.system}, and {server.system} answers",
-                remedy="point the dsn at the old one; or, where this one is its successor, "
-                "'headwater reset' the query: it copies the tables anew",
-            )
-        if server.publication != at.publication:
-            raise publication_changed(source.publication, source.slot, server.publication)
-        for table in tables:
-            known = at.tables.get(table.name)
-            if known is not None and known != table.known_as:
-                raise publication_changed(
-                    f"{source.publication} or its table {table.name}", source.slot, table.known_as
-                )
-        if server.slot is None:
-            raise self._slot_lost("it does not exist any more")
-        if server.confirmed > at.lsn:
-            raise self._slot_lost("somebody else moved it on, past changes that were not read here")
-
-    def _slot_lost(self, how: str) -> SlotLost:
-        slot = self._source.slot
-        return SlotLost(
-            f"replication slot {slot!r} is lost: {how}",
-            remedy=f"drop it where it is still there (SELECT pg_drop_replication_slot('{slot}')), "
-            "then 'headwater reset' the query: it makes a new one and copies the tables anew",
-        )
-
-    def _position(
-        self, start: Mapping[str, Any], server: Server, tables: tuple[Table, ...]
-    ) -> Position:
-        """Where an offset is; right after the set-up it is where the slot begins."""
-        copies = self._source.snapshot == "initial"
-        if SETUP not in start:
-            position = Position.from_json(start)
-            if copies:
-                return position
-            return replace(position, tables=_known(tables))
-        return Position(
-            server.confirmed,
-            server.system,
-            str(server.publication),
-            {} if copies else _known(tables),
-        )
-
-    @staticmethod
-    def _uncopied(position: Position, tables: tuple[Table, ...]) -> list[Table]:
-        return [table for table in tables if table.name not in position.tables]
-
 
 @dataclass(frozen=True, slots=True)
 class _Fetched:
     end: Position
     spooled: Spooled
     drained: bool
-
-
-def _known(tables: tuple[Table, ...] | list[Table]) -> dict[str, str]:
-    return {table.name: table.known_as for table in tables}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ class Spooled:
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._stack = ExitStack()
+        # A dry run looks at what it took and never reads it.
+        self._let_go = weakref.finalize(self, self._stack.close)
         self._kept: list[Block] = []
         self._places: list[tuple[int, int, int]] = []  # bytes, messages and where they lie
         self._file: BinaryIO | None = None
@@ -76,7 +79,7 @@ class Spooled:
         self._kept.clear()
         self._places.clear()
         self._file = None
-        self._stack.close()
+        self._let_go()
 
     def _spill(self) -> None:
         try:
