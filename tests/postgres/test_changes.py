@@ -210,7 +210,7 @@ def test_a_transaction_larger_than_anything_is_spilled(shop, monkeypatch):
     monkeypatch.setattr(slot_module, "BLOCK_BYTES", 20_000)
     monkeypatch.setattr(spooled_module, "BLOCK_BYTES", 20_000)
     monkeypatch.setattr(spooled_module, "_KEPT", 50_000)
-    started(shop, TABLE, max_bytes=5_000)
+    started(shop, TABLE, max_bytes=5_000, idle_bytes=10_000)
     shop.sql("INSERT INTO t VALUES (0)")
     shop.sql("INSERT INTO t SELECT g, 'name ' || g FROM generate_series(1, 20000) g")
     shop.sql("UPDATE t SET name = 'x' WHERE id = 1")
@@ -307,3 +307,19 @@ def test_an_open_transaction_does_not_keep_us_waiting(shop):
         other.commit()
     shop.run()
     assert len(shop.log()) == 9000
+
+
+def test_a_change_between_much_that_is_nobodys(shop):
+    started(shop, TABLE, idle_bytes=2_000_000, max_bytes=3_000_000)
+    shop.sql("CREATE TABLE busy (v text)")
+    much = "INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 30000)"
+    shop.sql(much)
+    shop.sql("INSERT INTO t VALUES (1)")
+    shop.sql(much)
+    shop.sql(much)
+    assert sum(batch.num_output_rows for batch in shop.run()) == 2  # the change, and the shape
+    shop.run()
+    assert shop.run() == []
+    assert [after["id"] for _, _, after in shop.said()] == ["1"]
+    behind = shop.sql("SELECT pg_current_wal_lsn() - %s::pg_lsn", shop.confirmed())[0][0]
+    assert behind < 2_000_000

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Following", "Look", "Taken"]
 
-#: In the end of a backlog: nothing of ours is before it.
+#: In the end of a backlog: there may be nothing of ours before it.
 _IDLE = "idle"
 
 
@@ -119,13 +119,16 @@ class Following:
             names = ", ".join(table.name for table in uncopied(position, tables))
             return Look(goal.to_json(), size, None, (f"to be copied: {names}", *held))
         reader = SlotReader(connection, source.slot, source.publication)
-        pending = reader.first(goal.lsn) if server.confirmed < goal.lsn else None
+        # No further: a look is cheap however large a transaction is. What lies beyond is read, and
+        # where that turns out to be nothing, the slot is moved on.
+        reach = min(goal.lsn, server.confirmed + source.idle_bytes)
+        pending = reader.first(reach) if server.confirmed < reach else None
         if pending is not None:
             moment, _ = pending
             notes = (about_backlog(size, moment, connection), *held)
             return Look(goal.to_json(), size, moment, notes)
         if goal.lsn - server.confirmed >= source.idle_bytes:
-            return Look({**goal.to_json(), _IDLE: True}, 0, None, held)
+            return Look({**goal.to_json(), _IDLE: True}, size, None, held)
         if SETUP in start:
             return Look(position.to_json(), 0, None, held)
         return Look(dict(start), 0, None, held)
@@ -166,6 +169,8 @@ class Following:
         if fetched.drained:
             return Taken(end, fetched.spooled.bytes, end, 0)
         left = {**end, "lsn": backlog.end.get("lsn", end["lsn"])}
+        if backlog.end.get(_IDLE):
+            left[_IDLE] = True
         return Taken(end, fetched.spooled.bytes, left, max(0, goal - fetched.end.lsn))
 
     def _take_chunk(
