@@ -56,10 +56,16 @@ class Dsn:
 
         Raises:
             SourceUnavailable: The server does not answer or does not let us in.
-            ConfigError: The variable that should hold the address is not set.
+            ConfigError: The variable that should hold the address is not set, or the driver is
+                not installed.
         """
-        import psycopg
-
+        try:
+            import psycopg
+        except ImportError:
+            raise ConfigError(
+                "PostgreSQL's driver, psycopg, is not installed",
+                remedy="pip install 'headwater[postgres]'",
+            ) from None
         given: dict[str, Any] = {"application_name": "headwater", "connect_timeout": 10}
         given |= self._parameters()
         given["client_encoding"] = "UTF8"
