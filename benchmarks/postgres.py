@@ -29,7 +29,7 @@ from orchestration.runtime.query import StreamingQuery
 _TRANSACTION = 1000
 _MEMORY = 1024 * 1024 * 1024
 #: Of the server's speed. It decodes before the first row is sent, and then waits for us.
-_PROMISED = 0.25
+_PROMISED = 0.2
 _SLOT = "headwater_bench"
 
 _SCHEMA = """
