@@ -192,7 +192,8 @@ def _after(job: _Job, before: str, given: str) -> str:
     remembered.append(f"CASE WHEN {kept} THEN hw_gone END AS hw_keep_gone")
     changed = ["hw_now_known IS DISTINCT FROM hw_known"]
     changed += [f"hw_y{number}.v IS DISTINCT FROM hw_v{number}" for number, _ in job.numbered]
-    new_memory = ["hw_keep_gone IS DISTINCT FROM hw_was_gone"]
+    # A delete that says nothing more is true all the same: it is not forgotten by itself.
+    new_memory = ["hw_keep_gone IS NOT NULL AND hw_keep_gone IS DISTINCT FROM hw_was_gone"]
     if spec.soft_delete is not None:
         changed.append("(hw_now_known IS NOT NULL AND hw_now_flag IS DISTINCT FROM hw_was_flag)")
         new_memory.append("hw_keep_upserted IS DISTINCT FROM hw_was_upserted")

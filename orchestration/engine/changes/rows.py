@@ -123,7 +123,9 @@ def _unlike(job: _Job, seen: str) -> bool:
 def _seen(job: _Job, carry: Sequence[str]) -> str:
     """Of each key the newest change, what the table and the memory know, and who wins.
 
-    ``hw_mine`` is null where the batch truncates, and has no change of the key.
+    ``hw_mine`` is null where the batch truncates, and has no change of the key; ``hw_there``: the
+    table has a row; ``hw_equal``: an upsert of that row's sequence; ``hw_swept``: a truncate takes
+    the row; ``hw_late``: changes of the key may be no news. What they are made of is not kept.
     """
     spec = job.spec
     keys = listed(spec.keys)
@@ -151,13 +153,24 @@ def _seen(job: _Job, carry: Sequence[str]) -> str:
         )
     else:
         query = f"SELECT n.*, {gone} AS hw_gone FROM ({query}) AS n"
-    newer = (
-        f"(hw_known IS NULL OR {AT} > hw_known OR ({AT} = hw_known AND {OP} = {DELETE})) "
-        f"AND (hw_gone IS NULL OR {AT} > hw_gone)"
-    )
+    least = f"(SELECT min({AT}) FROM {job.changes.table} WHERE {OP} <> {TRUNCATE})"
+    valid, swept = f"(hw_gone IS NULL OR {AT} > hw_gone)", "false"
     if job.truncates.some:
-        newer += f" AND {AT} >= {job.truncates.newest}"
-    return job.step.table("seen", f"SELECT *, coalesce({newer}, false) AS hw_taken FROM ({query})")
+        valid += f" AND {AT} >= {job.truncates.newest}"
+    if job.changes.whole:
+        swept = f"hw_known < {job.truncates.newest}"
+    newer = f"(hw_known IS NULL OR {AT} > hw_known OR ({AT} = hw_known AND {OP} = {DELETE}))"
+    facts = {
+        "hw_there": "hw_known IS NOT NULL",
+        "hw_equal": f"{OP} = {UPSERT} AND {AT} = hw_known AND {valid}",
+        "hw_swept": swept,
+        "hw_late": f"{least} <= greatest(hw_known, hw_gone)",
+        "hw_taken": f"{newer} AND {valid}",
+    }
+    told = ", ".join(f"coalesce({text}, false) AS {name}" for name, text in facts.items())
+    return job.step.table(
+        "seen", f"SELECT {listed((*spec.keys, *carry))}, hw_mine, {AT}, {OP}, {told} FROM ({query})"
+    )
 
 
 def _ties(job: _Job, seen: str) -> int | None:
@@ -167,10 +180,7 @@ def _ties(job: _Job, seen: str) -> int | None:
         How many won; ``None`` where single cells have to be compared.
     """
     step, spec = job.step, job.spec
-    tied = f"{OP} = {UPSERT} AND {AT} = hw_known AND (hw_gone IS NULL OR {AT} > hw_gone)"
-    if job.truncates.some:
-        tied += f" AND {AT} >= {job.truncates.newest}"
-    if not spec.values or not step.value(f"SELECT count(*) FROM {seen} WHERE {tied}"):
+    if not spec.values or not step.value(f"SELECT count(*) FROM {seen} WHERE hw_equal"):
         return 0
     compared = "n", "t"
     condition = (
@@ -180,7 +190,7 @@ def _ties(job: _Job, seen: str) -> int | None:
     )
     winners = step.table(
         "winners",
-        f"SELECT {listed(spec.keys, 'n')} FROM ({_chosen(job, seen, tied)}) AS n "
+        f"SELECT {listed(spec.keys, 'n')} FROM ({_chosen(job, seen, 'hw_equal')}) AS n "
         f"JOIN {job.current} AS t ON {same(spec.keys, *compared)} WHERE {condition}",
     )
     won = int(step.value(f"SELECT count(*) FROM {winners}"))
@@ -196,20 +206,15 @@ def _ties(job: _Job, seen: str) -> int | None:
 
 
 def _applied(job: _Job, seen: str, carry: Sequence[str], ties: int) -> Applied:
-    step, spec, floor = job.step, job.spec, job.truncates.newest
-    swept = f"coalesce(hw_known < {floor}, false)" if job.changes.whole else "false"
+    step, spec = job.step, job.spec
     kept = f"coalesce(hw_taken AND {OP} = {UPSERT}, false)"
-    late = (
-        f"(SELECT min({AT}) FROM {job.changes.table} WHERE {OP} <> {TRUNCATE}) "
-        "<= max(greatest(hw_known, hw_gone))"
-    )
+    taken_out = "hw_there AND (hw_taken OR hw_swept)"
     inserted, updated, deleted, refused, is_late = step.row(
-        f"SELECT count(*) FILTER ({kept} AND hw_known IS NULL), "
-        f"count(*) FILTER ({kept} AND hw_known IS NOT NULL), "
-        f"count(*) FILTER (NOT {kept} AND hw_known IS NOT NULL AND (hw_taken OR {swept})), "
-        f"count(*) FILTER (hw_mine AND NOT hw_taken), coalesce({late}, false) FROM {seen}"
+        f"SELECT count(*) FILTER ({kept} AND NOT hw_there), count(*) FILTER ({kept} AND hw_there), "
+        f"count(*) FILTER (NOT {kept} AND {taken_out}), "
+        f"count(*) FILTER (hw_mine AND NOT hw_taken), bool_or(hw_late) FROM {seen}"
     )
-    ignored = _ignored(job, seen) - ties if is_late or job.truncates.some else 0
+    ignored = _ignored(job) - ties if is_late or job.truncates.some else 0
     every = not refused and (job.unique or job.changes.rows == job.changes.distinct)
     rows = job.source if every else f"({_chosen(job, seen, 'hw_taken')})"
     add = step.view(
@@ -219,13 +224,11 @@ def _applied(job: _Job, seen: str, carry: Sequence[str], ties: int) -> Applied:
     )
     remove = step.view(
         "remove",
-        f"SELECT {listed((*spec.keys, *carry))} FROM {seen} "
-        f"WHERE hw_known IS NOT NULL AND (hw_taken OR {swept})",
+        f"SELECT {listed((*spec.keys, *carry))} FROM {seen} WHERE {taken_out}",
     )
     gone = step.view(
         "gone",
-        f"SELECT {listed(spec.keys)} FROM {seen} "
-        f"WHERE hw_known IS NOT NULL AND NOT {kept} AND (hw_taken OR {swept})",
+        f"SELECT {listed(spec.keys)} FROM {seen} WHERE NOT {kept} AND {taken_out}",
     )
     remembered = step.table(
         "tombstones",
@@ -259,15 +262,22 @@ def _remember_truncate(job: _Job, remembered: str) -> None:
     )
 
 
-def _ignored(job: _Job, seen: str) -> int:
+def _ignored(job: _Job) -> int:
     """Changes that are no newer than what was known before the batch."""
+    keys = job.spec.keys
     older = (
-        f"c.{AT} < s.hw_known OR (c.{AT} = s.hw_known AND c.{OP} = {UPSERT}) OR c.{AT} <= s.hw_gone "
+        f"c.{AT} < t.hw_known OR (c.{AT} = t.hw_known AND c.{OP} = {UPSERT}) OR c.{AT} <= m.hw_gone "
         f"OR c.{AT} < {job.truncates.newest_known}"
     )
+    known = f"SELECT {listed(keys)}, {quote_identifier(SEQUENCE)} AS hw_known FROM {job.current}"
+    gone = f"SELECT {listed(keys)}, {quote_identifier(DELETED)} AS hw_gone FROM {job.memory}"
+    among = f"SELECT {listed(keys)} FROM {job.changes.keys} WHERE {HIGHEST} IS NOT NULL"
     return int(
         job.step.value(
-            f"SELECT count(*) FROM {job.changes.table} AS c JOIN {seen} AS s "
-            f"ON {same(job.spec.keys, 'c', 's')} WHERE c.{OP} <> {TRUNCATE} AND ({older})"
+            f"SELECT count(*) FROM {job.changes.table} AS c "
+            f"SEMI JOIN ({among}) AS k ON {same(keys, 'c', 'k')} "
+            f"LEFT JOIN ({known}) AS t ON {same(keys, 'c', 't')} "
+            f"LEFT JOIN ({gone}) AS m ON {same(keys, 'c', 'm')} "
+            f"WHERE c.{OP} <> {TRUNCATE} AND ({older})"
         )
     )

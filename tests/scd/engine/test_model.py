@@ -114,7 +114,7 @@ def follow(spec, batches):
 
 
 @pytest.mark.parametrize("name", SPECS)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_batches_equal_the_model(name, data):
     spec = SPECS[name]
