@@ -13,6 +13,7 @@
     ├── LeaseLost                   this runner's lease was taken over; it writes nothing more
     ├── IncompatibleQuery           the declaration changed in a way state cannot follow (refused)
     ├── BatchBlocked                a batch failed the same way too often         (refused)
+    ├── BatchUnfinished             a batch is decided and not committed yet      (refused)
     ├── CursorStoreError
     │   ├── CursorStoreUnavailable  the database does not answer                  (transient)
     │   ├── CursorStoreVersion      the database belongs to another Headwater     (refused)
@@ -59,6 +60,7 @@ from __future__ import annotations
 __all__ = [
     "BadRecords",
     "BatchBlocked",
+    "BatchUnfinished",
     "ConfigError",
     "CursorStoreBehindSink",
     "CursorStoreError",
@@ -164,6 +166,10 @@ class IncompatibleQuery(Refused, HeadwaterError):
 
 class BatchBlocked(Refused, HeadwaterError):
     """A batch failed the same way too often and waits for ``retry`` or ``skip``."""
+
+
+class BatchUnfinished(Refused, HeadwaterError):
+    """A crash left a batch, or a reset, half-way; the next run finishes it, and then this works."""
 
 
 class CursorStoreError(HeadwaterError):

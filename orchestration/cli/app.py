@@ -41,6 +41,7 @@ _COMMANDS = {
     "verify": ("verify", "Reprocess everything, and compare: incremental = full."),
     "match": ("match", "Compare copies with the tables of a live database, as they are now."),
     "prove": ("prove", "Kill it at every step on a copy of its input, and compare the tables."),
+    "maintain": ("maintain", "Keep tables small: pack files, delete what nobody needs any more."),
     "reset": ("reset", "Start a query anew: empty its tables, forget what it read."),
     "retry": ("blocked", "Try a blocked batch again."),
     "skip": ("blocked", "Set a blocked batch's files aside in quarantine, and go on."),

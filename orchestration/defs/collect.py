@@ -85,6 +85,7 @@ def definitions_of(pipelines: Iterable[Pipeline], plain: Iterable[object] = ()) 
         asset_checks=[item.definition for item in plain if isinstance(item, SourceCheck)],
         jobs=[
             *(job for item in pipelines for job in item.jobs),
+            *(item.maintenance for item in pipelines),
             *(
                 item
                 for item in plain

@@ -97,6 +97,13 @@ class Pipeline:
         return build_jobs(self)
 
     @cached_property
+    def maintenance(self) -> dg.JobDefinition:
+        """``maintain_<name>``, which keeps its tables small; schedule it, or ask for it."""
+        from orchestration.defs.maintain import build_maintenance
+
+        return build_maintenance(self)
+
+    @cached_property
     def sensors(self) -> list[dg.SensorDefinition]:
         """The sensor, on by default."""
         from orchestration.defs.sensor import build_sensor

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestration.engine.compare import Comparison, TableFile
     from orchestration.engine.matching import Matched, MatchJob
     from orchestration.engine.newest import Newest
+    from orchestration.engine.packing import Packing
     from orchestration.engine.rewrite import Rewrite, Rewritten
     from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
     from orchestration.streams.operators import StatelessOperator
@@ -172,6 +173,12 @@ class Engine(Protocol):
 
     def rewrite(self, job: Rewrite) -> Rewritten:
         """Write files of a table anew without the rows that a batch replaces.
+
+        On any error nothing that it wrote is left behind.
+        """
+
+    def pack(self, job: Packing) -> tuple[DataFile, ...]:
+        """Write small files of a table as few, row for row.
 
         On any error nothing that it wrote is left behind.
         """

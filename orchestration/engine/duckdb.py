@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import DataFile
     from orchestration.engine.matching import Matched, MatchJob
     from orchestration.engine.newest import Newest
+    from orchestration.engine.packing import Packing
     from orchestration.engine.stateful.describe import Describer
     from orchestration.engine.stateful.job import StatefulJob, StatefulOutput
     from orchestration.streams.operators import StatelessOperator
@@ -172,6 +173,16 @@ class DuckDBEngine:
         """
         with self._unguarded() as connection:
             return rewrite_files(connection, job)
+
+    def pack(self, job: Packing) -> tuple[DataFile, ...]:
+        """Write small files of a table as few, row for row.
+
+        On any error nothing that it wrote is left behind.
+        """
+        from orchestration.engine.packing import pack_files
+
+        with self._unguarded() as connection:
+            return pack_files(connection, job)
 
     def newest(self, job: Newest) -> tuple[DataFile, ...]:
         """Write of the rows that batches gave one after another the last of each key."""

@@ -12,6 +12,7 @@ from orchestration.runtime.crashpoints import Reach, reach_from_environment
 from orchestration.runtime.triggers import Trigger, available_now
 from orchestration.sinks.scd import ChangeSink
 from orchestration.streams.columns import Columns
+from orchestration.streams.durations import parse_duration
 from orchestration.streams.plan import Chain
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from orchestration.clock import Clock
     from orchestration.config import Settings
     from orchestration.cursors.records import Generation, Plan
+    from orchestration.runtime.maintained import Maintenance
     from orchestration.runtime.progress import BatchProgress
     from orchestration.runtime.runner import RunSummary
     from orchestration.runtime.session import Session
@@ -234,6 +236,25 @@ class StreamingQuery:
 
         with self.open() as session:
             return verify(session)
+
+    def maintain(
+        self,
+        *,
+        retention: str = "7 days",
+        dry_run: bool = False,
+        clock: Clock | None = None,
+    ) -> Maintenance:
+        """Pack small files of the query's tables, and delete what nobody needs any more.
+
+        Args:
+            retention: What was current in this time stays readable; a day at least.
+            dry_run: Only say what would be done.
+            clock: The time.
+        """
+        from orchestration.runtime.maintenance import maintain
+
+        with self.open(clock=clock) as session:
+            return maintain(session, retention=parse_duration(retention), dry_run=dry_run)
 
     def reset(self) -> Generation:
         """Start anew: empty the tables, forget the offsets. The next run reads everything."""

@@ -29,8 +29,16 @@ __all__ = ["add_action", "check_data_file", "log_path", "remove_action"]
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|\+00:00)")
 
 
-def add_action(file: DataFile, schema: pa.Schema, partition_by: tuple[str, ...]) -> AddAction:
+def add_action(
+    file: DataFile, schema: pa.Schema, partition_by: tuple[str, ...], *, data_change: bool = True
+) -> AddAction:
     """The action that makes ``file`` part of a table of this schema.
+
+    Args:
+        file: What was written.
+        schema: Columns of the table.
+        partition_by: Those it is partitioned by.
+        data_change: False where its rows are in the table already, and only move.
 
     Raises:
         SinkError: The file does not fit the table; nothing was committed.
@@ -43,23 +51,26 @@ def add_action(file: DataFile, schema: pa.Schema, partition_by: tuple[str, ...])
         size=file.size,
         partition_values=file.partition_values,
         modification_time=file.modified_ms,
-        data_change=True,
+        data_change=data_change,
         stats=file.stats,
     )
 
 
-def remove_action(file: DataFile, removed_at: datetime) -> RemoveAction:
+def remove_action(
+    file: DataFile, removed_at: datetime, *, data_change: bool = True
+) -> RemoveAction:
     """The action that takes ``file`` out of its table.
 
     Args:
         file: As the table's snapshot names it.
         removed_at: From when on a vacuum counts; aware.
+        data_change: False where its rows stay in the table, in another file.
     """
     from deltalake.transaction import RemoveAction
 
     return RemoveAction(
         path=file.path,  # encoded for the log as that of an addition
-        data_change=True,
+        data_change=data_change,
         deletion_timestamp=int(removed_at.timestamp() * 1000),
         size=file.size,
         partition_values=file.partition_values,
