@@ -191,7 +191,9 @@ def said(summary: RunSummary, facts: Facts, now: datetime) -> str:
     files = sum(item.files for item in summary.batches)
     first, last = summary.batches[0].batch_id, summary.batches[-1].batch_id
     which = f"batch {first}" if first == last else f"batches {first} to {last}"
-    counted = f"{number(rows, 'row')} from {number(files, 'file')}" if files else number(rows, "row")
+    counted = (
+        f"{number(rows, 'row')} from {number(files, 'file')}" if files else number(rows, "row")
+    )
     text = f"{which}: {counted}, {bad:,} of them set aside"
     changes = ChangeCounts.of(summary.batches)
     if changes is not None:
