@@ -25,7 +25,7 @@ __all__ = ["discard", "write"]
 #: Rows that a writing thread collects before it compresses them. With DuckDB's 122,880 a batch of a
 #: few hundred thousand rows is compressed only when all of it was read, and half of the cores
 #: idle until then. Readers do not mind groups of a few hundred KiB.
-_GROUP_ROWS = 40_960
+_GROUP_ROWS = 20_480
 
 
 def write(

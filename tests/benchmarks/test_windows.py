@@ -20,4 +20,4 @@ def test_small_batches_against_some_state(tmp_path):
         state.fill(landing, 2_000)
         for number in range(1, 4):
             state.add(landing, number, 100, 2_000, known=50)
-        assert len(state.run(case, tmp_path / name)) == 4
+        assert len(state.run(case, tmp_path / name, 2_000)) == 4
