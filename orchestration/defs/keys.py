@@ -13,6 +13,7 @@ from orchestration.defs.stream_text import stream_text
 from orchestration.redaction import redact
 from orchestration.runtime.session import table_uri
 from orchestration.runtime.twin import twin_name
+from orchestration.sinks.scd import ChangeSink
 from orchestration.sources.base import FollowsTable, ReadsOnce
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ def _table_metadata(pipeline: Pipeline, role: Role) -> dict[str, Any]:
     }
     if role == "sink":
         metadata["output_mode"] = query.sink.mode
-        if not query.is_plain and query.sink.on_late == "table":
+        late_rows = not query.stream.is_plain and not isinstance(query.sink, ChangeSink)
+        if late_rows and query.sink.on_late == "table":
             late = table_uri(query.settings, query.sink, "late")
             metadata["late_rows_go_to"] = dg.MetadataValue.path(redact(late))
     return metadata

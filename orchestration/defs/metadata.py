@@ -12,6 +12,7 @@ from orchestration.defs.panel import cost_panel, progress_table
 from orchestration.redaction import redact
 from orchestration.runtime.change_counts import ChangeCounts
 from orchestration.sources.delta_standing import versions_behind
+from orchestration.streams.change_spec import END_AT, SEQUENCE, START_AT
 from orchestration.streams.schema import schema_to_json
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["batch_metadata", "run_metadata", "said", "table_metadata", "twin_metadata"]
 
 Metadata = dict[str, Any]
+
+#: Columns that Headwater itself gives a table.
+_OWN_COLUMNS = {
+    SEQUENCE: "Sequence of the newest change that the row is made of.",
+    START_AT: "Sequence of the change that began this row.",
+    END_AT: "Sequence of the change that ended it; null while it holds.",
+}
 
 
 def batch_metadata(batch: BatchProgress) -> Metadata:
@@ -155,7 +163,7 @@ def table_metadata(facts: Facts, descriptions: Mapping[str, str]) -> Metadata:
     if facts.schema is None:
         return metadata
     columns = [
-        dg.TableColumn(name, kind, description=descriptions.get(name))
+        dg.TableColumn(name, kind, description=descriptions.get(name, _OWN_COLUMNS.get(name)))
         for name, kind in schema_to_json(facts.schema).items()
     ]
     metadata["dagster/column_schema"] = dg.TableSchema(columns=columns)

@@ -114,6 +114,8 @@ def test_dagster_plots_what_changes_did(tmp_path):
         ]  # fmt: skip
         assert "inserted | updated | deleted | ignored" in metadata["progress"]
         assert "2 inserted, 1 updated, 1 deleted, 1 ignored as older" in metadata["summary"]
+        (own,) = [c for c in metadata["dagster/column_schema"].columns if c.name == "__sequence"]
+        assert "newest change" in (own.description or "")
         dg.materialize(
             found.assets,
             selection=dg.AssetSelection.assets(full_key(found)),
@@ -135,3 +137,4 @@ def test_dagster_plots_what_changes_did(tmp_path):
     ]
     assert spec.tags["headwater/output_mode"] == "scd1"
     assert "one row per key" in (spec.description or "")
+    assert "late_rows_go_to" not in spec.metadata
