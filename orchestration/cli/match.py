@@ -6,15 +6,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from orchestration.cli.app import EXIT_FAILED
 from orchestration.cli.context import Context, json_option, pass_context
-from orchestration.cli.words import count, nearest, shorten
+from orchestration.cli.samples import show_samples
+from orchestration.cli.words import count, nearest
 from orchestration.errors import UnknownQuery
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from rich.console import Console
 
     from orchestration.defs.matching import SourceCheck
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["match"]
 
-_COLUMNS = 8  # of a sample row; more do not fit beside each other
 _RANGES = 10
 
 
@@ -86,15 +84,4 @@ def _show(console: Console, check: SourceCheck, found: SourceMatch) -> None:
             f"  keys {item.first} to {item.last}: {count(item.source_rows, 'row')} at the source, "
             f"{item.copy_rows:,} in the copy"
         )
-    if found.samples is not None and found.samples.num_rows:
-        _samples(console, found.samples)
-
-
-def _samples(console: Console, rows: pa.Table) -> None:
-    table = Table(box=None, header_style="dim")
-    shown = rows.column_names[:_COLUMNS]
-    for column in shown:
-        table.add_column(column)
-    for row in rows.select(shown).to_pylist():
-        table.add_row(*(shorten(str(value), 30) for value in row.values()))
-    console.print(table)
+    show_samples(console, found.samples)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from orchestration.cli.app import EXIT_FAILED
 from orchestration.cli.context import Context, json_option, name_argument, pass_context
+from orchestration.cli.samples import show_samples
 from orchestration.cli.status import show_costs
-from orchestration.cli.words import count, duration, shorten, size
+from orchestration.cli.words import count, duration, size
 from orchestration.runtime.status import costs
 from orchestration.runtime.twin import Reprocessed
 from orchestration.runtime.twin import reprocess as run_twin
@@ -18,12 +18,9 @@ from orchestration.runtime.verify import Verification
 from orchestration.runtime.verify import verify as compare
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from rich.console import Console
 
 __all__ = ["show_verification", "verify"]
-
-_COLUMNS = 8  # of a sample row; more do not fit beside each other
 
 
 @click.command()
@@ -84,21 +81,9 @@ def show_verification(
         f"(version {result.incremental_version}), full {count(result.full_rows, 'row')} "
         f"(version {result.full_version})"
     )
-    _samples(console, "only in the incremental table", result.samples_incremental)
-    _samples(console, "only in the full reprocess", result.samples_full)
+    show_samples(console, result.samples_incremental, "only in the incremental table")
+    show_samples(console, result.samples_full, "only in the full reprocess")
     console.print(
         "→ a function in map_batches that is not repeatable, or a table that somebody else "
         f"changed? 'headwater reset {name}' starts the incremental one anew"
     )
-
-
-def _samples(console: Console, title: str, rows: pa.Table | None) -> None:
-    if rows is None or not rows.num_rows:
-        return
-    table = Table(title=title, title_justify="left", box=None, header_style="dim")
-    shown = rows.column_names[:_COLUMNS]
-    for column in shown:
-        table.add_column(column)
-    for row in rows.select(shown).to_pylist():
-        table.add_row(*(shorten(str(value), 30) for value in row.values()))
-    console.print(table)

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestration.engine.byte_lines import line_offsets, raw_line, unfit_lines
 from orchestration.engine.coercions import BadValue
 from orchestration.engine.json_layouts import Layouts
 from orchestration.engine.json_records import JsonRecords
 from orchestration.engine.json_template import Template, learn
-from orchestration.engine.line_chunks import HEAD_BYTES
 from orchestration.engine.quarantine import BadRecord, bad_line
 
 __all__ = ["JsonLines", "ReadChunk"]
@@ -31,8 +31,6 @@ _SAMPLE = 24  # lines that a template learns from
 _FAMILIES = 3  # templates kept: kinds of records in one source
 _BLOCK = 32  # lines proved at a time
 _TRIES = 3  # at widening them, in one chunk
-
-_NEWLINE = ord("\n")
 
 if TYPE_CHECKING:
     from orchestration.engine.spared import Spared
@@ -93,18 +91,11 @@ class JsonLines:
         size = len(data) if size is None else size
         marks, offsets = self._layouts.lines(data, size)
         if offsets is None:
-            offsets = _line_offsets(data, size)
+            offsets = line_offsets(data, size)
         count = len(offsets) - 1
         open_ = np.ones(count, dtype=bool)
-        bad: list[BadRecord] = []
-        for number in self._unfit(data, offsets):
-            raw = _line(data, offsets, number)
-            if len(raw) > self._max_line_bytes:
-                reason = f"a line of {len(raw):,} bytes; at most {self._max_line_bytes:,} are read"
-                bad.append(bad_line(int(number) + 1, reason, raw, keep=HEAD_BYTES))
-            else:
-                bad.append(bad_line(int(number) + 1, "the bytes are not valid UTF-8", raw))
-            open_[number] = False
+        bad = unfit_lines(data, offsets, self._max_line_bytes)
+        open_[[record.line - 1 for record in bad if record.line]] = False
         columns: list[tuple[list[pa.Array[Any]], Numbers]] = []
         parts: list[tuple[pa.Array[Any], Numbers]] = []
         if count >= _FEW:
@@ -134,15 +125,6 @@ class JsonLines:
             return False
         return True
 
-    def _unfit(self, data: bytes, offsets: Numbers) -> list[int]:
-        """Lines that are too long or no text."""
-        numbers = range(len(offsets) - 1)
-        found = set(np.flatnonzero(np.diff(offsets) > self._max_line_bytes).tolist())
-        found = {n for n in found if len(_line(data, offsets, n)) > self._max_line_bytes}
-        if not data.isascii() and not _is_text(data[: offsets[-1]]):
-            found |= {n for n in numbers if not _is_text(_line(data, offsets, n))}
-        return sorted(found)
-
     def _proved(self, data: bytes, offsets: Numbers, open_: Any) -> Any:
         """Which lines match a template; new templates are learned where few do."""
         lines = _binaries(data, offsets)
@@ -170,7 +152,7 @@ class JsonLines:
         step = max(1, len(rest) // _SAMPLE)
         lines = []
         for number in rest[::step][:_SAMPLE]:
-            text = _line(data, offsets, number).decode()
+            text = raw_line(data, offsets, number).decode()
             try:
                 self._records.normal(text)
             except BadValue:
@@ -203,7 +185,7 @@ class JsonLines:
         good: list[bytes] = []
         places: list[int] = []
         for number in numbers:
-            raw = _line(data, offsets, number)
+            raw = raw_line(data, offsets, number)
             if not raw.strip(b" \t\r"):
                 continue
             try:
@@ -233,13 +215,6 @@ def _matches(texts: Any, pattern: str) -> Any:
     return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
 
 
-def _line_offsets(data: bytes, size: int) -> Numbers:
-    """Where each line starts, and the end; newlines belong to the line before them."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8, size) == _NEWLINE) + 1
-    offsets = np.concatenate(([0], ends))
-    return offsets if offsets[-1] == size else np.append(offsets, size)
-
-
 def _binaries(data: bytes, offsets: Numbers) -> Any:
     """Pieces of the data; as bytes, on which the expressions are faster and shorter."""
     buffers = [None, _buffer(offsets), pa.py_buffer(data)]
@@ -253,16 +228,3 @@ def _strings(data: bytes, offsets: Numbers) -> pa.Array[Any]:
 def _buffer(offsets: Numbers) -> pa.Buffer:
     narrow: Any = offsets.astype(np.int32)
     return pa.py_buffer(narrow)
-
-
-def _line(data: bytes, offsets: Numbers, number: int) -> bytes:
-    raw = data[offsets[number] : offsets[number + 1]]
-    return raw.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -21,7 +21,7 @@ from orchestration.engine.coercions import BadValue, Number, scalar, shown
 from orchestration.errors import SchemaError
 from orchestration.streams.schema import is_json
 
-__all__ = ["MAX_DEPTH", "JsonRecords"]
+__all__ = ["MAX_DEPTH", "JsonRecords", "not_json"]
 
 #: Levels of arrays and objects in one record. Bounds every recursion over it.
 MAX_DEPTH = 200
@@ -46,7 +46,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return marked
 
 
-def _not_json(name: str) -> NoReturn:
+def not_json(name: str) -> NoReturn:
+    """Refuse ``NaN`` and ``Infinity``, which Python's decoder would take."""
     raise BadValue(f"not valid JSON: {name} is no JSON value")
 
 
@@ -71,7 +72,7 @@ class JsonRecords:
             object_pairs_hook=_pairs,
             parse_float=Number,
             parse_int=Number,
-            parse_constant=_not_json,
+            parse_constant=not_json,
         )
         self._scan = decoder.scan_once
         self._rescue = rescue

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestration.cursors.records import Generation
     from orchestration.cursors.store import CursorStore
     from orchestration.runtime.progress import Stopwatch
+    from orchestration.runtime.session import Session
     from orchestration.runtime.triggers import Trigger
     from orchestration.sources.base import Source
 
@@ -117,6 +118,17 @@ class Inputs:
         self._clock = clock
         self._settings = settings
         self._histories = {name: StoredHistory(store, generation, name) for name in sources}
+
+    @classmethod
+    def of(cls, session: Session, generation: Generation | None) -> Inputs:
+        """Those of an opened query."""
+        return cls(
+            session.store,
+            generation,
+            session.sources,
+            clock=session.clock,
+            settings=session.settings,
+        )
 
     def poll(self) -> Backlogs:
         """Look how far every source goes, without reading data.

@@ -193,13 +193,7 @@ def _unapplied(session: Session, held: int) -> list[FilesInput | TableInput]:
     for batch_id in range(held + 1, (last.plan.batch_id if last else held) + 1):
         record = session.store.batches.get(generation, batch_id)
         found += record.plan.slices if record is not None else ()
-    inputs = Inputs(
-        session.store,
-        generation,
-        session.sources,
-        clock=session.clock,
-        settings=session.settings,
-    )
+    inputs = Inputs.of(session, generation)
     waiting = inputs.poll().merged
     if not waiting.empty:
         found.append(Slice(source.name, waiting.start, waiting.end, waiting.files, waiting.bytes))

@@ -71,13 +71,7 @@ def preview(session: Session, trigger: Trigger | None = None) -> Preview:
     generation = session.store.queries.get(session.query.name)
     session.bind(generation.input_schema if generation else None)
     last = session.store.batches.last(generation) if generation else None
-    inputs = Inputs(
-        session.store,
-        generation,
-        session.sources,
-        clock=session.clock,
-        settings=session.settings,
-    )
+    inputs = Inputs.of(session, generation)
     waiting = inputs.poll()
     trigger = trigger or session.query.trigger
     batches: list[tuple[Slice, ...]] = []

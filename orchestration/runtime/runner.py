@@ -137,13 +137,7 @@ class MicroBatchRunner:
 
     def _inputs(self) -> Inputs:
         session = self._session
-        return Inputs(
-            self._store,
-            session.generation,
-            session.sources,
-            clock=session.clock,
-            settings=session.settings,
-        )
+        return Inputs.of(session, session.generation)
 
     def _outlast(self, error: HeadwaterError, trigger: Trigger) -> None:
         """Wait where a query that stays up may go on after ``error``; else raise it.

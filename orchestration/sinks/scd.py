@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestration.errors import DeclarationError
@@ -187,15 +187,8 @@ def _sink(
         schema_evolution=schema_evolution,
         on_late=on_late,
     )
-    return ChangeSink(
-        plain.table,
-        plain.output_mode,
-        plain.partition_by,
-        plain.target_file_size,
-        plain.schema_evolution,
-        plain.on_late,
-        changes=changes,
-    )
+    options = {item.name: getattr(plain, item.name) for item in fields(plain)}
+    return ChangeSink(**options, changes=changes)
 
 
 def _names(what: str, given: str | Sequence[str]) -> tuple[str, ...]:

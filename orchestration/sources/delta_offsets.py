@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from orchestration.cursors.records import FileEntry, Slice
 from orchestration.sources.base import Backlog
+from orchestration.sources.limits import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -171,20 +172,12 @@ def take_delta(
         limits: Of one batch. A file larger than they are is taken alone.
         count_rows: Rows of a file of which the log does not say it.
     """
-    count = size = rows = 0
-    for entry in backlog.files:
-        if limits.max_files is not None and count >= limits.max_files:
-            break
-        if count and limits.max_bytes is not None and size + entry.size > limits.max_bytes:
-            break
-        if limits.max_rows is not None:
-            known = Marks.of(entry).rows
-            more = count_rows(entry) if known is None else known
-            if count and rows + more > limits.max_rows:
-                break
-            rows += more
-        size += entry.size
-        count += 1
+
+    def rows_of(entry: FileEntry) -> int:
+        known = Marks.of(entry).rows
+        return count_rows(entry) if known is None else known
+
+    count, size = fitting(backlog.files, limits, rows_of)
     rest = backlog.files[count:]
     end = backlog.end
     if rest:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from orchestration.cursors.records import Slice
 from orchestration.errors import SchemaError, SourceUnavailable
 from orchestration.sources.base import UNLIMITED, Backlog, Limits
+from orchestration.sources.fileless import Fileless
 from orchestration.sources.inputs import TableInput
 from orchestration.sources.rows import rows_to_table
 
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
     from orchestration.clock import Clock
     from orchestration.config import Settings
-    from orchestration.cursors.records import FileEntry
     from orchestration.sources.base import SourceHistory
 
 __all__ = ["MemorySource"]
 
 
-class MemorySource:
+class MemorySource(Fileless):
     """A list of rows that only grows.
 
     Offsets are ``{"rows": n}``: how many rows are planned. Safe to add to from any thread.
@@ -135,22 +135,6 @@ class MemorySource:
         if schema is not None and schema.names != rows.column_names:
             raise SchemaError(f"expected the columns {rows.column_names}, found {schema.names}")
         return TableInput(rows)
-
-    def whole(
-        self, wanted: tuple[FileEntry, ...], *, clock: Clock, settings: Settings
-    ) -> tuple[tuple[FileEntry, ...], tuple[str, ...]]:
-        """There are no files."""
-        del clock, settings
-        return wanted, ()
-
-    def lasting(self, listing: dict[str, Any]) -> dict[str, Any]:
-        """There is no listing."""
-        del listing
-        return {}
-
-    def file_name(self, entry: FileEntry) -> str:
-        """There are no files."""
-        return entry.path
 
     def acknowledge(self, part: Slice) -> None:
         """Nothing to do: rows stay, so that a restart can replay them."""

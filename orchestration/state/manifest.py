@@ -7,7 +7,7 @@ versions; a version is its manifest, a small JSON document that the batch's seal
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from orchestration.errors import CursorStoreError
@@ -88,10 +88,6 @@ class StateVersion:
     def paths(self) -> frozenset[str]:
         """All files it is made of."""
         return frozenset(run.path for state in self.operators.values() for run in state.runs)
-
-    def with_operator(self, key: str, state: OperatorState) -> StateVersion:
-        """The same with another state of one operator."""
-        return replace(self, operators={**self.operators, key: state})
 
     def to_bytes(self) -> bytes:
         """The manifest."""

@@ -11,10 +11,10 @@ from orchestration.clock import ManualClock
 from orchestration.config import Settings
 from orchestration.objects import storage_options
 from orchestration.runtime.query import StreamingQuery
-from tests.support.world import Crash
+from tests.support.runs import Runs
 
 
-class Follower:
+class Follower(Runs):
     """A table of ids, its writer, and a query that reads it."""
 
     def __init__(self, root, *, name="copy", tables=None, state=None, where=None, **options):
@@ -63,26 +63,8 @@ class Follower:
             settings=self.settings,
         )
 
-    def run(self, trigger=None, **options):
-        return self.query.execute(trigger or available_now(), clock=self.clock, **options).batches
-
     def notes(self):
         return self.query.execute(available_now(), clock=self.clock).notes
-
-    def crash_at(self, point, trigger=None):
-        def reach(name):
-            if name == point:
-                raise Crash(point)
-
-        try:
-            self.run(trigger, reach=reach)
-        except Crash:
-            return True
-        return False
-
-    @property
-    def uri(self):
-        return self.settings.tables_uri(self.name)
 
     def copied(self):
         return pl.read_delta(self.uri, storage_options=storage_options(self.uri))

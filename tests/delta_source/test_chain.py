@@ -9,7 +9,7 @@ from orchestration import delta, delta_sink, once, stream
 from orchestration.runtime.crashpoints import CRASH_POINTS
 from orchestration.runtime.query import StreamingQuery
 from tests.delta_source.table import Follower
-from tests.support.world import Crash
+from tests.support.runs import Crash
 
 
 class Chain(Follower):

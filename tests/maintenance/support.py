@@ -7,7 +7,7 @@ import pytest
 
 from orchestration import once
 from orchestration.runtime.maintenance import maintain
-from tests.support.world import Crash
+from tests.support.runs import Crash
 
 DAY = timedelta(days=1)
 

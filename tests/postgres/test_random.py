@@ -12,7 +12,7 @@ from orchestration.runtime.matching import match_source
 from orchestration.runtime.query import StreamingQuery
 from orchestration.sources.postgres import changes
 from orchestration.testing import CRASH_POINTS
-from tests.support.world import Crash
+from tests.support.runs import Crash
 
 SCHEMAS = {
     "t": {"id": "BIGINT", "v": "VARCHAR", "big": "VARCHAR", "n": "DECIMAL(12,2)"},

@@ -5,7 +5,8 @@ import pytest
 from orchestration import available_now, once
 from orchestration.errors import QueryAlreadyRunning
 from orchestration.runtime.crashpoints import CRASH_POINTS
-from tests.support.world import Crash, World
+from tests.support.runs import Crash
+from tests.support.world import World
 
 
 @pytest.fixture(params=["local-sqlite", "local-postgres", "s3-sqlite"])

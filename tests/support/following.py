@@ -5,15 +5,15 @@ import json
 import polars as pl
 import psycopg
 
-from orchestration import available_now, delta_sink, stream
+from orchestration import delta_sink, stream
 from orchestration.clock import ManualClock
 from orchestration.config import Settings
 from orchestration.runtime.query import StreamingQuery
 from orchestration.sources.postgres import postgres
-from tests.support.world import Crash
+from tests.support.runs import Runs
 
 
-class Shop:
+class Shop(Runs):
     """A database of its own on a server with ``wal_level=logical``."""
 
     def __init__(self, url, root, *, tables=("public.t",), name="shop_changes", **options):
@@ -53,26 +53,6 @@ class Shop:
             settings=self.settings,
         )
 
-    def run(self, trigger=None, **options):
-        return self.query.execute(trigger or available_now(), clock=self.clock, **options).batches
-
-    def crash_at(self, point, trigger=None):
-        """Run until ``point`` and die there; true when it was reached."""
-
-        def reach(name):
-            if name == point:
-                raise Crash(point)
-
-        try:
-            self.run(trigger, reach=reach)
-        except Crash:
-            return True
-        return False
-
-    @property
-    def uri(self):
-        return self.settings.tables_uri(self.name)
-
     def log(self, *, shapes=False, table=None):
         """The change log in its order, the rows before and after as dicts."""
         rows = pl.read_delta(self.uri).sort("_sequence").to_dicts()
@@ -95,10 +75,9 @@ class Shop:
         )[0][0]
 
     def drop_slot(self):
-        for name in (self.slot,):
-            self.sql(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-                "WHERE slot_name = %s AND NOT active",
-                name,
-            )
+        self.sql(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+            "WHERE slot_name = %s AND NOT active",
+            self.slot,
+        )
         self._connection.close()

@@ -7,19 +7,16 @@ from pathlib import Path
 import polars as pl
 from deltalake import DeltaTable
 
-from orchestration import available_now, delta_sink, files, stream
+from orchestration import delta_sink, files, stream
 from orchestration.clock import ManualClock
 from orchestration.config import Settings
 from orchestration.runtime.query import StreamingQuery
+from tests.support.runs import Runs
 
 SCHEMA = {"id": "BIGINT", "v": "VARCHAR"}
 
 
-class Crash(BaseException):
-    """The process would be dead now."""
-
-
-class World:
+class World(Runs):
     """One query, its landing directory and its home."""
 
     def __init__(self, root, *, cursors=None, tables=None, state=None, name="clicks", **options):
@@ -56,26 +53,6 @@ class World:
         if mtime is not None:
             os.utime(path, (mtime, mtime))
         return path
-
-    def run(self, trigger=None, **options):
-        return self.query.execute(trigger or available_now(), clock=self.clock, **options).batches
-
-    def crash_at(self, point, trigger=None):
-        """Run until ``point`` and die there; true when it was reached."""
-
-        def reach(name):
-            if name == point:
-                raise Crash(point)
-
-        try:
-            self.run(trigger, reach=reach)
-        except Crash:
-            return True
-        return False
-
-    @property
-    def uri(self):
-        return self.settings.tables_uri(self.name)
 
     def storage_options(self):
         from orchestration.objects import storage_options

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestration.engine.cdc.positions import joined
-from orchestration.engine.cdc.record import Change, moment, number, text_or_none
+from orchestration.engine.cdc.record import Change, Shape, moment, number, object_of, text_or_none
 from orchestration.engine.coercions import BadValue, shown
-
-if TYPE_CHECKING:
-    from orchestration.sources.cdc_format import ChangeFormat
 
 __all__ = ["Canal"]
 
@@ -17,17 +14,8 @@ _OPS = {"INSERT": "insert", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": 
 _DROPPED = {"ERASE"}
 
 
-class Canal:
-    """Reads messages.
-
-    Args:
-        changes: Options.
-        columns: Declared columns.
-    """
-
-    def __init__(self, changes: ChangeFormat, columns: list[str]) -> None:
-        self._changes = changes
-        self._columns = columns
+class Canal(Shape):
+    """Reads messages."""
 
     def read(self, record: Any) -> list[Change]:
         """The changes of a message; none where it is about something else.
@@ -35,8 +23,7 @@ class Canal:
         Raises:
             BadValue: It is no message of Canal's, or not one that can be put in order.
         """
-        if not isinstance(record, dict):
-            raise BadValue(f"{shown(record)} stands where a JSON object belongs")
+        record = object_of(record)
         kind = record.get("type")
         if type(kind) is not str or "database" not in record:
             raise BadValue("no message of Canal's: it lacks type and database")

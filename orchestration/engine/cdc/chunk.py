@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.engine.line_chunks import HEAD_BYTES
-from orchestration.engine.quarantine import BadRecord, bad_line
+from orchestration.engine.byte_lines import line_offsets, raw_line, unfit_lines
 
 __all__ = ["Bools", "Ints", "Lines"]
 
@@ -33,19 +32,15 @@ class Lines:
 
     def __init__(self, data: bytes, size: int, limit: int) -> None:
         self._data = data
-        view = np.frombuffer(data, np.uint8, size)
-        ends: Ints = np.flatnonzero(view == ord("\n")) + 1
-        offsets: Ints = np.concatenate((np.zeros(1, np.int64), ends))
-        self._offsets = offsets if offsets[-1] == size else np.append(offsets, size)
+        self._offsets = line_offsets(data, size)
         self.count = len(self._offsets) - 1
         self.open: Bools = np.ones(self.count, dtype=bool)
-        self.bad: list[BadRecord] = []
-        self._set_aside(limit, size)
+        self.bad = unfit_lines(data, self._offsets, limit)
+        self.open[[record.line - 1 for record in self.bad if record.line]] = False
 
     def raw(self, place: int) -> bytes:
         """A line's bytes without its end; places count from 0."""
-        line = self._data[self._offsets[place] : self._offsets[place + 1]]
-        return line.removesuffix(b"\n").removesuffix(b"\r")
+        return raw_line(self._data, self._offsets, place)
 
     def texts(self, places: Ints, head: int, tail: int) -> pa.StringArray:
         """Some lines as texts, without so many bytes at their start and end.
@@ -91,25 +86,3 @@ class Lines:
         found: Any = pc.starts_with(all_, wanted)
         same: Bools = found.to_numpy(zero_copy_only=False)
         return same
-
-    def _set_aside(self, limit: int, size: int) -> None:
-        found = set(np.flatnonzero(np.diff(self._offsets) > limit).tolist())
-        found = {place for place in found if len(self.raw(place)) > limit}
-        if not self._data.isascii() and not _is_text(self._data[:size]):
-            found |= {place for place in range(self.count) if not _is_text(self.raw(place))}
-        for place in sorted(found):
-            raw = self.raw(place)
-            if len(raw) > limit:
-                reason = f"a line of {len(raw):,} bytes; at most {limit:,} are read"
-                self.bad.append(bad_line(place + 1, reason, raw, keep=HEAD_BYTES))
-            else:
-                self.bad.append(bad_line(place + 1, "the bytes are not valid UTF-8", raw))
-            self.open[place] = False
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

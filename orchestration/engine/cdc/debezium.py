@@ -12,9 +12,11 @@ from orchestration.engine.cdc.positions import binlog_number, joined
 from orchestration.engine.cdc.record import (
     Change,
     Image,
+    Shape,
     member,
     moment,
     number,
+    object_of,
     text_or_none,
     word,
 )
@@ -34,17 +36,11 @@ _KAFKA = {"key", "value", "topic", "partition", "offset", "timestamp", "headers"
 _SEQUENCE = re.compile(r'\[(?:null|"(\d{1,19})"),.*\]', re.ASCII)
 
 
-class Debezium:
-    """Reads records.
-
-    Args:
-        changes: Options.
-        columns: Declared columns.
-    """
+class Debezium(Shape):
+    """Reads records."""
 
     def __init__(self, changes: ChangeFormat, columns: list[str]) -> None:
-        self._changes = changes
-        self._columns = columns
+        super().__init__(changes, columns)
         encoded = base64.b64encode(changes.unavailable.encode()).decode()
         self._unavailable = {changes.unavailable, encoded}
 
@@ -56,8 +52,7 @@ class Debezium:
         """
         if record is None:
             return []
-        if not isinstance(record, dict):
-            raise BadValue(f"{shown(record)} stands where a JSON object belongs")
+        record = object_of(record)
         if "value" in record and record.keys() <= _KAFKA:
             value = record["value"]
             if type(value) is str:

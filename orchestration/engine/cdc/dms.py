@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestration.engine.cdc.positions import padded
-from orchestration.engine.cdc.record import Change, member, number, text_or_none, word
+from orchestration.engine.cdc.record import Change, Shape, member, number, text_or_none, word
 from orchestration.engine.coercions import BadValue, Number, scalar, shown
 from orchestration.streams.schema import parse_type
 
@@ -28,17 +28,11 @@ _CHANGES = re.compile(r"(\d{8}-\d{6,12})")
 _PARTS = re.compile(r"\d{1,4}")
 
 
-class Dms:
-    """Reads JSON records (``data`` and ``metadata``).
-
-    Args:
-        changes: Options.
-        columns: Declared columns.
-    """
+class Dms(Shape):
+    """Reads JSON records (``data`` and ``metadata``)."""
 
     def __init__(self, changes: ChangeFormat, columns: list[str]) -> None:
-        self._changes = changes
-        self._columns = columns
+        super().__init__(changes, columns)
         self._moment = scalar(parse_type("TIMESTAMPTZ"))
 
     def read(self, record: Any) -> list[Change]:

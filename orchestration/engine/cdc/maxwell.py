@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestration.engine.cdc.positions import LAST_PLACE, binlog_number, joined
-from orchestration.engine.cdc.record import Change, member, moment, number, text_or_none, word
+from orchestration.engine.cdc.record import (
+    Change,
+    Shape,
+    member,
+    moment,
+    number,
+    object_of,
+    text_or_none,
+    word,
+)
 from orchestration.engine.coercions import BadValue, shown
-
-if TYPE_CHECKING:
-    from orchestration.sources.cdc_format import ChangeFormat
 
 __all__ = ["Maxwell"]
 
@@ -33,17 +39,8 @@ _DROPPED = {"table-drop", "database-drop"}
 _POSITION = re.compile(r"(.*\.\d{1,10}):(\d{1,19})", re.ASCII)
 
 
-class Maxwell:
-    """Reads records.
-
-    Args:
-        changes: Options.
-        columns: Declared columns.
-    """
-
-    def __init__(self, changes: ChangeFormat, columns: list[str]) -> None:
-        self._changes = changes
-        self._columns = columns
+class Maxwell(Shape):
+    """Reads records."""
 
     def read(self, record: Any) -> list[Change]:
         """The changes of a record; none where it is about something else.
@@ -51,8 +48,7 @@ class Maxwell:
         Raises:
             BadValue: It is no record of Maxwell's, or not one that can be put in order.
         """
-        if not isinstance(record, dict):
-            raise BadValue(f"{shown(record)} stands where a JSON object belongs")
+        record = object_of(record)
         kind = word(record.get("type"))
         table = _table(record)
         if kind in _PASSED_OVER:

@@ -8,7 +8,7 @@ aside with its reason.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from orchestration.engine.cdc.debezium import Debezium
 from orchestration.engine.cdc.dms import Dms
 from orchestration.engine.cdc.fast import FastLines, has_fast_path
 from orchestration.engine.cdc.maxwell import Maxwell
-from orchestration.engine.cdc.record import Change, parsed
+from orchestration.engine.cdc.record import Shape, parsed
 from orchestration.engine.cdc.rows import RowBuilder, in_order
 from orchestration.engine.cdc.values import Values
 from orchestration.engine.coercions import BadValue
@@ -40,10 +40,6 @@ __all__ = ["ChangeLines", "change_reader"]
 
 _CHUNK_BYTES = 8 * 1024 * 1024  # a statement has its price, and the lines are long
 _BLANK = b" \t\r\n"
-
-
-class _Shape(Protocol):
-    def read(self, record: Any) -> list[Change]: ...
 
 
 def change_reader(schema: pa.Schema, format: FileFormat) -> Reader:  # noqa: A002
@@ -75,13 +71,13 @@ class ChangeLines(Reader):
         self._limit = format.max_line_bytes
         self.fields = list(schema)
         declared = pa.schema(self.fields[len(CHANGE_FIELDS) :])
-        shapes: dict[str, Any] = {
+        shapes: dict[str, type[Shape]] = {
             "debezium": Debezium,
             "maxwell": Maxwell,
             "canal": Canal,
             "dms": Dms,
         }
-        self._shape: _Shape = shapes[changes.shape](changes, declared.names)
+        self._shape = shapes[changes.shape](changes, declared.names)
         self._values = Values(declared, changes, format.timezone)
         self._fast = (
             FastLines(declared, changes, format.timezone) if has_fast_path(changes) else None

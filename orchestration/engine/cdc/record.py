@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from orchestration.engine.coercions import BadValue, Number, shown
+from orchestration.engine.json_records import MAX_DEPTH, not_json
+
+if TYPE_CHECKING:
+    from orchestration.sources.cdc_format import ChangeFormat
 
 __all__ = [
     "Change",
     "Image",
+    "Shape",
     "dumped",
     "member",
     "moment",
     "number",
+    "object_of",
     "parsed",
     "text_or_none",
     "word",
@@ -28,7 +35,6 @@ Image = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = re.compile(r"\d{1,19}", re.ASCII)
-_MAX_DEPTH = 200
 
 
 @dataclass(slots=True)
@@ -52,6 +58,38 @@ class Change:
     encodings: dict[str, str] = field(default_factory=dict)
 
 
+class Shape(ABC):
+    """How the records of one tool are read.
+
+    Args:
+        changes: Options.
+        columns: Declared columns.
+    """
+
+    def __init__(self, changes: ChangeFormat, columns: list[str]) -> None:
+        self._changes = changes
+        self._columns = columns
+
+    @abstractmethod
+    def read(self, record: Any) -> list[Change]:
+        """The changes of a record; none where it is about something else.
+
+        Raises:
+            BadValue: It is no record of the tool's, or not one that can be put in order.
+        """
+
+
+def object_of(record: Any) -> dict[str, Any]:
+    """A record that is an object.
+
+    Raises:
+        BadValue: It is something else.
+    """
+    if not isinstance(record, dict):
+        raise BadValue(f"{shown(record)} stands where a JSON object belongs")
+    return record
+
+
 def parsed(text: str) -> Any:
     """The JSON value of a line, numbers digit for digit as they were written.
 
@@ -64,12 +102,12 @@ def parsed(text: str) -> Any:
             object_pairs_hook=_pairs,
             parse_float=Number,
             parse_int=Number,
-            parse_constant=_not_json,
+            parse_constant=not_json,
         )
     except json.JSONDecodeError as error:
         raise BadValue(f"not valid JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
-        raise BadValue(f"nested deeper than {_MAX_DEPTH} levels") from None
+        raise BadValue(f"nested deeper than {MAX_DEPTH} levels") from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,10 +116,6 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1)
         raise BadValue(f"{shown(twice)} is given twice")
     return found
-
-
-def _not_json(name: str) -> NoReturn:
-    raise BadValue(f"not valid JSON: {name} is no JSON value")
 
 
 def dumped(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestration.cursors.records import Slice
 from orchestration.errors import SourceError
 from orchestration.sources.base import Backlog, Limits
+from orchestration.sources.fileless import Fileless
 from orchestration.sources.postgres.changes_input import ChangesInput
 from orchestration.sources.postgres.position import SETUP, Position
 from orchestration.sources.postgres.rows import CHANGE_SCHEMA, lsn_text
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from orchestration.clock import Clock
     from orchestration.config import Settings
-    from orchestration.cursors.records import FileEntry
     from orchestration.sources.base import SourceHistory
     from orchestration.sources.postgres.connection import Dsn
     from orchestration.sources.postgres.following import Following
@@ -32,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresSource:
+class PostgresSource(Fileless):
     """Changes of tables, read from a replication slot; made by :func:`postgres`.
 
     Offsets are places in the server's log where a transaction ends, with what they are places of:
@@ -193,22 +193,6 @@ class PostgresSource:
             batches=rows,
             spool_dir=settings.spool_dir,
         )
-
-    def whole(
-        self, wanted: tuple[FileEntry, ...], *, clock: Clock, settings: Settings
-    ) -> tuple[tuple[FileEntry, ...], tuple[str, ...]]:
-        """There are no files."""
-        del clock, settings
-        return wanted, ()
-
-    def lasting(self, listing: dict[str, Any]) -> dict[str, Any]:
-        """There is no listing."""
-        del listing
-        return {}
-
-    def file_name(self, entry: FileEntry) -> str:
-        """There are no files."""
-        return entry.path
 
     def acknowledge(self, part: Slice) -> None:
         """Let the server forget what is committed here; idempotent."""
