@@ -146,6 +146,7 @@ def _parse(text: str, place: str) -> Parsed:
             f"{where}: it cannot be parsed ({type(error).__name__})", remedy=_GAP
         ) from None
     tree = _only_projection(trees, where)
+    _check_intervals(tree, where)
     _check_brackets(text, tokens, where)
     first = tokens[0].start
     clean = text[first : tokens[-1].end + 1]
@@ -294,6 +295,19 @@ def _only_projection(trees: list[exp.Expr | None], where: str) -> exp.Expr:
     if not isinstance(found, exp.Expression):
         raise ExpressionError(f"{where}: this is not an expression", remedy=_GAP)
     return found
+
+
+def _check_intervals(tree: exp.Expr, where: str) -> None:
+    """The parser takes a column behind INTERVAL, and something else inside brackets; DuckDB neither."""
+    from sqlglot import exp
+
+    for found in tree.find_all(exp.Interval):
+        if isinstance(found.this, exp.Column):
+            name = found.this.sql(dialect="duckdb")
+            raise ExpressionError(
+                f"{where}: INTERVAL {name} is not SQL: a column stands there without brackets",
+                remedy=f"write INTERVAL ({name}) SECONDS, or another unit",
+            )
 
 
 def _alias_cut(tokens: list[Token], tree: exp.Expr, where: str) -> int:

@@ -70,6 +70,7 @@ def test_every_text_gets_an_answer(columns, clicks, text):
 
 @relaxed
 @given(pieces)
+@example("INTERVAL amount")
 def test_what_is_taken_is_one_expression_inside_parentheses(columns, text):
     made = answers(check_expression, text, columns)
     if made:
